@@ -1,0 +1,199 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The backend half: one device that a frontend drives over a vhost-user socket.
+ *
+ * A program makes a domain, registers one reader for each thread that works on rings, and makes a
+ * backend for each device. It waits on vhu_backend_fd() with whatever loop it has and calls
+ * vhu_backend_process(). Callbacks say when rings come and go; the data threads then use the
+ * queue functions below and those of <vhu/net.h>.
+ *
+ * What the frontend sends is never trusted: a malformed message closes the connection, content of
+ * a ring that cannot be right marks that ring as broken, and memory that vanishes under us is
+ * caught by vhu_domain_fault(). In each case the reason is reported, and other devices go on.
+ */
+#ifndef VHU_BACKEND_H
+#define VHU_BACKEND_H
+
+#include <vhu/trace.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/*
+ * ---- Domain and readers ----
+ *
+ * One copy touches two devices, so before memory or a ring is taken away every thread that may be
+ * copying has to have passed a point where it holds nothing. A reader tells of that point: online,
+ * then quiescent after each burst, offline while it sleeps. A program that does everything on one
+ * thread registers no reader.
+ */
+struct vhu_domain;
+struct vhu_reader;
+
+VHU_API int vhu_domain_new(struct vhu_domain **ret_domain);
+/* All backends and readers of the domain have to be gone. NULL is allowed. */
+VHU_API void vhu_domain_free(struct vhu_domain *domain);
+
+/* Any thread. The reader begins offline. */
+VHU_API int vhu_reader_new(struct vhu_reader **ret_reader, struct vhu_domain *domain);
+/* The reader has to be offline. NULL is allowed. */
+VHU_API void vhu_reader_free(struct vhu_reader *reader);
+/* The reader's own thread: from now on it may hold pointers of this domain. */
+VHU_API void vhu_reader_online(struct vhu_reader *reader);
+/* The reader's own thread: holds nothing now, goes on. Costs two loads and a store. */
+VHU_API void vhu_reader_quiescent(struct vhu_reader *reader);
+/* The reader's own thread: holds nothing until it says online again. */
+VHU_API void vhu_reader_offline(struct vhu_reader *reader);
+
+/*
+ * For the program's own shared data: after unpublishing something, take a ticket; when the ticket
+ * has passed no reader holds it any more. Any thread.
+ */
+VHU_API uint64_t vhu_domain_ticket(struct vhu_domain *domain);
+VHU_API bool vhu_domain_passed(struct vhu_domain *domain, uint64_t ticket);
+/* Waits until the ticket has passed. Never from a reader that is online. */
+VHU_API void vhu_domain_wait(struct vhu_domain *domain, uint64_t ticket);
+/* Edge-triggered: an event when tickets may have passed. Poll it with EPOLLET, never read it. */
+VHU_API int vhu_domain_fd(const struct vhu_domain *domain);
+
+/*
+ * For the program's SIGBUS handler, with si_addr: if the address lies in memory mapped for this
+ * domain, zero pages are put there, the device is marked as poisoned, and true is returned: the
+ * handler returns and the burst goes on harmlessly; the device is closed at its end. False: the
+ * fault is not ours. Async-signal-safe.
+ */
+VHU_API bool vhu_domain_fault(struct vhu_domain *domain, const void *addr);
+
+/*
+ * ---- Backend ----
+ */
+struct vhu_backend;
+struct vhu_queue;
+
+/* All on the control thread, from within vhu_backend_process() or _close(). Any may be NULL. */
+struct vhu_backend_ops {
+	size_t size; /* sizeof(struct vhu_backend_ops) */
+
+	/* A frontend is there. */
+	void (*connected)(void *arg);
+	/* SET_FEATURES: the agreed bits. */
+	void (*features)(void *arg, uint64_t features);
+	/*
+	 * The ring can run: poll kick_fd edge-triggered without reading it, look for work at once,
+	 * and again after each event. kick_fd is -1 if the ring has to be polled by a timer; it is
+	 * borrowed and stays valid until queue_stopped has been called and no reader is in its burst.
+	 * Called again when kick fd or call fd changed or the ring was enabled: look for work again.
+	 * To look at a receive ring is to call vhu_net_commit(), with nothing pushed: it raises on a
+	 * new call fd what the old one may have swallowed.
+	 */
+	void (*queue_started)(void *arg, unsigned int ring, int kick_fd);
+	/* Take kick_fd out of the poll set. The ring's functions do nothing from here on. */
+	void (*queue_stopped)(void *arg, unsigned int ring, int kick_fd);
+	/* SEND_RARP: announce this station after a migration. */
+	void (*rarp)(void *arg, const uint8_t mac[6]);
+	/* NET_SET_MTU. 0 or -EINVAL. */
+	int (*mtu)(void *arg, unsigned int mtu);
+	/* GET_CONFIG: fill size bytes (of at most 256); 0 or -errno. Needs VHU_P_CONFIG offered. */
+	int (*config)(void *arg, void *ret_bytes, size_t size);
+	/* The connection is gone, all rings have been stopped. err is 0 for an orderly end. */
+	void (*closed)(void *arg, int err, const char *reason);
+	/* Something was refused, or a ring was marked as broken; the connection goes on. */
+	void (*complaint)(void *arg, const char *text);
+	/* Every trace record; it sees messages with their fds. */
+	vhu_event_fn *event;
+};
+
+struct vhu_backend_options {
+	size_t size;		    /* sizeof(struct vhu_backend_options) */
+	struct vhu_domain *domain;  /* borrowed for the backend's life */
+	unsigned int nr_rings;	    /* 1 to VHU_MAX_RINGS; for net two a queue pair */
+	unsigned int queue_num;	    /* answer to GET_QUEUE_NUM; for net queue pairs */
+	uint64_t features;	    /* virtio features offered; see VHU_BACKEND_RING_FEATURES */
+	uint64_t protocol_features; /* offered; see VHU_BACKEND_PROTOCOL_FEATURES */
+	const struct vhu_backend_ops *ops; /* copied; NULL: no callbacks */
+	void *arg;			   /* for the callbacks */
+};
+
+/* What the rings of this library can do whatever the device is. */
+#define VHU_BACKEND_RING_FEATURES                                                                  \
+	(VHU_MASK(VHU_F_VERSION_1_BIT) | VHU_MASK(VHU_F_INDIRECT_DESC_BIT) |                       \
+	 VHU_MASK(VHU_F_EVENT_IDX_BIT) | VHU_MASK(VHU_F_ANY_LAYOUT_BIT) |                          \
+	 VHU_MASK(VHU_F_LOG_ALL_BIT) | VHU_MASK(VHU_F_PROTOCOL_FEATURES_BIT))
+/* What the backend half serves for any net device. CONFIG can be added. */
+#define VHU_BACKEND_PROTOCOL_FEATURES                                                              \
+	(VHU_MASK(VHU_P_MQ_BIT) | VHU_MASK(VHU_P_LOG_SHMFD_BIT) | VHU_MASK(VHU_P_RARP_BIT) |       \
+	 VHU_MASK(VHU_P_REPLY_ACK_BIT) | VHU_MASK(VHU_P_NET_MTU_BIT) |                             \
+	 VHU_MASK(VHU_P_BACKEND_REQ_BIT) | VHU_MASK(VHU_P_RESET_DEVICE_BIT) |                      \
+	 VHU_MASK(VHU_P_CONFIGURE_MEM_SLOTS_BIT) | VHU_MASK(VHU_P_STATUS_BIT))
+
+/* -EINVAL: an option out of range or a feature that the library does not have. */
+VHU_API int vhu_backend_new(struct vhu_backend **ret_backend,
+			    const struct vhu_backend_options *options);
+/*
+ * Where frontends come from; one of these, once. listen: see vhu_sock_listen(). connect: tried
+ * again for ever, after 10 ms, doubling to 1 s. take_fd: a listening or a connected socket.
+ */
+VHU_API int vhu_backend_listen(struct vhu_backend *backend, const char *path, unsigned int mode,
+			       const char *group);
+VHU_API int vhu_backend_connect(struct vhu_backend *backend, const char *path);
+VHU_API int vhu_backend_take_fd(struct vhu_backend *backend, int take_fd);
+
+/* One fd for the control thread's loop: readable when vhu_backend_process() has work. */
+VHU_API int vhu_backend_fd(const struct vhu_backend *backend);
+/* Does what is to be done, never blocks. 0, or -errno if the backend itself cannot go on. */
+VHU_API int vhu_backend_process(struct vhu_backend *backend);
+
+/*
+ * Ends the connection and takes no more. 0: done, it may be freed. -EINPROGRESS: readers are still
+ * in a burst; go on calling vhu_backend_process() and then this again.
+ */
+VHU_API int vhu_backend_close(struct vhu_backend *backend);
+/* Frees it, waiting for readers if it was not closed; removes the socket file. NULL is allowed. */
+VHU_API void vhu_backend_free(struct vhu_backend *backend);
+
+/* Tells the frontend that the configuration space changed (CONFIG_CHANGE), if it listens. */
+VHU_API int vhu_backend_config_changed(struct vhu_backend *backend);
+
+/* What was agreed; 0 before SET_FEATURES. Control thread. */
+VHU_API uint64_t vhu_backend_features(const struct vhu_backend *backend);
+VHU_API uint64_t vhu_backend_protocol_features(const struct vhu_backend *backend);
+VHU_API bool vhu_backend_is_connected(const struct vhu_backend *backend);
+VHU_API enum vhu_ring_state vhu_backend_ring_state(const struct vhu_backend *backend,
+						   unsigned int ring);
+
+/* The ring's data side. The same pointer for the backend's whole life. NULL: no such ring. */
+VHU_API struct vhu_queue *vhu_backend_queue(struct vhu_backend *backend, unsigned int ring);
+
+/*
+ * ---- Queues: experimental. Data thread, reader online ----
+ */
+
+/* Counters, written by the data thread, readable from any. */
+struct vhu_queue_stats {
+	uint64_t chains;	   /* taken from the available ring */
+	uint64_t bad_chains;	   /* returned unused: the walk was refused */
+	uint64_t calls;		   /* call eventfd written */
+	uint64_t calls_suppressed; /* the driver had asked for silence */
+	uint64_t arms;		   /* times that kicks were asked for */
+};
+VHU_API void vhu_queue_stats(const struct vhu_queue *queue, struct vhu_queue_stats *ret_stats);
+
+/*
+ * Asks for kicks and looks once more. True: there is work already (the ring is disarmed again), do
+ * it. False: a kick will come. arm, then sleep; never sleep without.
+ */
+VHU_API bool vhu_queue_arm(struct vhu_queue *queue);
+/* Asks the driver not to kick; a hint. */
+VHU_API void vhu_queue_disarm(struct vhu_queue *queue);
+/* True if the ring is started (its view is published); it may still be disabled. */
+VHU_API bool vhu_queue_is_running(const struct vhu_queue *queue);
+
+/* A ring that several threads push into is taken for a burst. False: somebody has it. */
+VHU_API bool vhu_queue_trylock(struct vhu_queue *queue);
+VHU_API void vhu_queue_unlock(struct vhu_queue *queue);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

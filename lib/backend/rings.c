@@ -1,0 +1,309 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The control side of rings: their states, and the views that follow from state, addresses and
+ * memory. Knows the data side only through what it publishes.
+ */
+#include <backend/device.h>
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include <base/fd.h>
+
+typedef unsigned long long ull;
+
+/* "Ring states": started and enabled are independent bits. */
+static const uint8_t ring_next[VHU_RING_STATE_END][RING_ACTION_END] = {
+	[VHU_RING_STOPPED_DISABLED] = { [RING_START] = VHU_RING_STARTED_DISABLED,
+					[RING_STOP] = VHU_RING_STOPPED_DISABLED,
+					[RING_ENABLE] = VHU_RING_STOPPED_ENABLED,
+					[RING_DISABLE] = VHU_RING_STOPPED_DISABLED },
+	[VHU_RING_STOPPED_ENABLED] = { [RING_START] = VHU_RING_STARTED_ENABLED,
+				       [RING_STOP] = VHU_RING_STOPPED_ENABLED,
+				       [RING_ENABLE] = VHU_RING_STOPPED_ENABLED,
+				       [RING_DISABLE] = VHU_RING_STOPPED_DISABLED },
+	[VHU_RING_STARTED_DISABLED] = { [RING_START] = VHU_RING_STARTED_DISABLED,
+					[RING_STOP] = VHU_RING_STOPPED_DISABLED,
+					[RING_ENABLE] = VHU_RING_STARTED_ENABLED,
+					[RING_DISABLE] = VHU_RING_STARTED_DISABLED },
+	[VHU_RING_STARTED_ENABLED] = { [RING_START] = VHU_RING_STARTED_ENABLED,
+				       [RING_STOP] = VHU_RING_STOPPED_ENABLED,
+				       [RING_ENABLE] = VHU_RING_STARTED_ENABLED,
+				       [RING_DISABLE] = VHU_RING_STARTED_DISABLED },
+};
+
+static bool is_started(enum vhu_ring_state state)
+{
+	return state == VHU_RING_STARTED_DISABLED || state == VHU_RING_STARTED_ENABLED;
+}
+
+void vhu_be_rings_init(struct vhu_backend *be)
+{
+	for (unsigned int i = 0; i < be->nr_rings; i++) {
+		struct ring *ring = &be->rings[i];
+
+		ring->queue = &be->queues[i];
+		ring->queue->poisoned = &be->poisoned;
+		ring->queue->wake_fd = be->wake_fd;
+		ring->state = VHU_RING_STOPPED_DISABLED;
+		ring->kick_fd = ring->call_fd = ring->err_fd = -1;
+	}
+}
+
+void vhu_be_ring_act(struct vhu_backend *be, unsigned int i, enum ring_action action)
+{
+	struct ring *ring = &be->rings[i];
+	enum vhu_ring_state from = ring->state, to = ring_next[from][action];
+	struct vhu_event event = { .kind = VHU_EVENT_RING_STATE,
+				   .from = (uint8_t)from,
+				   .to = (uint8_t)to,
+				   .ring = (int16_t)i };
+
+	if (from == to)
+		return;
+	ring->state = to;
+	if (!be->ops.event)
+		return;
+	event.time_ns = vhu_now_ns();
+	be->ops.event(be->arg, &event);
+}
+
+/* A part of the ring, whole within one region and aligned, or a reason. */
+static int translate(const struct vhu_mem *mem, unsigned int i, const char *part, uint64_t uva,
+		     uint64_t len, uint64_t align, void *ret_host, uint64_t *ret_gpa,
+		     struct vhu_reason *why)
+{
+	uint8_t *host;
+
+	if (uva % align)
+		return vhu_refuse(why, -EPROTO,
+				  "ring %u: %s address 0x%llx, must be aligned to %llu", i, part,
+				  (ull)uva, (ull)align);
+	host = vhu_mem_uva(mem, uva, len, ret_gpa);
+	if (!host)
+		return vhu_refuse(why, -EPROTO,
+				  "ring %u: %s at 0x%llx needs %llu bytes within one region", i,
+				  part, (ull)uva, (ull)len);
+	/* the region's own place in the file may be odd: what counts for us is our address */
+	if ((uintptr_t)host % align)
+		return vhu_refuse(why, -EPROTO, "ring %u: %s lies unaligned in its file", i, part);
+	*(uint8_t **)ret_host = host;
+	return 0;
+}
+
+static int build_view(struct vhu_backend *be, unsigned int i, const struct device_state *state,
+		      struct vhu_view **ret_view, struct vhu_reason *why)
+{
+	const struct ring *ring = &be->rings[i];
+	const struct vhu_vring_addr *addr = &ring->addr;
+	bool event_idx = vhu_has_bit(state->features, VHU_F_EVENT_IDX_BIT);
+	uint64_t words = event_idx ? 2 : 0, avail_gpa;
+	struct vhu_view *view = calloc(1, sizeof(*view));
+	int err;
+
+	if (!view)
+		return vhu_refuse(why, -ENOMEM, "ring %u: out of memory", i);
+	err = translate(state->mem, i, "desc", addr->desc, 16ull * ring->num, 16, &view->desc,
+			&view->desc_gpa, why);
+	if (!err)
+		err = translate(state->mem, i, "avail", addr->avail, 4 + 2ull * ring->num + words,
+				2, &view->avail, &avail_gpa, why);
+	if (!err)
+		err = translate(state->mem, i, "used", addr->used, 4 + 8ull * ring->num + words, 4,
+				&view->used, &view->used_gpa, why);
+	if (err) {
+		free(view);
+		return err;
+	}
+	view->mem = state->mem;
+	view->num = ring->num;
+	view->features = state->features;
+	view->event_idx = event_idx;
+	view->indirect = vhu_has_bit(state->features, VHU_F_INDIRECT_DESC_BIT);
+	view->mergeable = vhu_has_bit(state->features, VHU_NET_F_MRG_RXBUF_BIT);
+	view->hdr_len =
+		view->mergeable || vhu_has_bit(state->features, VHU_F_VERSION_1_BIT) ? 12 : 10;
+	if (state->log && vhu_has_bit(state->features, VHU_F_LOG_ALL_BIT))
+		view->log_data = state->log;
+	if (state->log && (addr->flags & VHU_VRING_F_LOG)) {
+		view->log_used = state->log;
+		view->used_gpa = addr->log;
+	}
+	view->enabled = ring->state == VHU_RING_STARTED_ENABLED;
+	view->born_ns = vhu_now_ns();
+	view->call_fd = ring->call_fd;
+	view->err_fd = ring->err_fd;
+	view->serial = ring->serial;
+	*ret_view = view;
+	return 0;
+}
+
+static void publish(struct vhu_backend *be, unsigned int i, struct vhu_view *view)
+{
+	struct ring *ring = &be->rings[i];
+	struct vhu_view *old = ring->queue->view;
+
+	/* pairs with the load in vhu_queue_view() */
+	vhu_store_release(&ring->queue->view, view);
+	if (old)
+		vhu_be_retire(be, free, old);
+}
+
+static void stop(struct vhu_backend *be, unsigned int i)
+{
+	struct ring *ring = &be->rings[i];
+
+	if (!ring->running)
+		return;
+	ring->running = false;
+	ring->base_in_queue = true;
+	publish(be, i, NULL);
+	ring->stop_ticket = vhu_domain_ticket(be->domain);
+	if (be->ops.queue_stopped)
+		be->ops.queue_stopped(be->arg, i, ring->kick_fd);
+}
+
+uint16_t vhu_be_ring_base(struct ring *ring)
+{
+	if (ring->base_in_queue)
+		ring->base = ring->queue->committed;
+	ring->base_in_queue = false;
+	return ring->base;
+}
+
+int vhu_be_ring_update(struct vhu_backend *be, unsigned int i, struct vhu_reason *why)
+{
+	struct ring *ring = &be->rings[i];
+	const struct device_state state = { .mem = be->mem,
+					    .log = be->log,
+					    .features = be->features };
+	struct vhu_view *view;
+	int err;
+
+	if (!is_started(ring->state) || !ring->num || !ring->have_addr || !be->mem) {
+		stop(be, i);
+		return 0;
+	}
+	err = build_view(be, i, &state, &view, why);
+	if (err)
+		return err;
+	if (!ring->running) {
+		/* passed long ago, unless a start follows a refused one at once */
+		vhu_domain_wait(be->domain, ring->stop_ticket);
+		err = vhu_queue_prepare(ring->queue, ring->num);
+		if (err) {
+			free(view);
+			return vhu_refuse(why, err, "ring %u: out of memory", i);
+		}
+		vhu_queue_start(ring->queue, view, vhu_be_ring_base(ring));
+		ring->fault_told = ring->chain_told = false;
+		ring->running = true;
+	}
+	publish(be, i, view);
+	if (be->ops.queue_started)
+		be->ops.queue_started(be->arg, i, ring->kick_fd);
+	return 0;
+}
+
+int vhu_be_rings_rebuild(struct vhu_backend *be, const struct device_state *next,
+			 struct vhu_reason *why)
+{
+	struct vhu_view *views[VHU_MAX_RINGS] = { 0 };
+	int err = 0;
+
+	for (unsigned int i = 0; i < be->nr_rings && !err; i++) {
+		if (be->rings[i].running)
+			err = build_view(be, i, next, &views[i], why);
+	}
+	for (unsigned int i = 0; i < be->nr_rings; i++) {
+		if (!views[i])
+			continue;
+		if (err) {
+			free(views[i]);
+			continue;
+		}
+		publish(be, i, views[i]);
+	}
+	return err;
+}
+
+void vhu_be_rings_stop(struct vhu_backend *be)
+{
+	for (unsigned int i = 0; i < be->nr_rings; i++) {
+		stop(be, i);
+		vhu_be_ring_act(be, i, RING_STOP);
+	}
+}
+
+void vhu_be_rings_clear(struct vhu_backend *be)
+{
+	for (unsigned int i = 0; i < be->nr_rings; i++) {
+		struct ring *ring = &be->rings[i];
+
+		vhu_fd_close(&ring->kick_fd);
+		vhu_fd_close(&ring->call_fd);
+		vhu_fd_close(&ring->err_fd);
+		vhu_queue_release(ring->queue);
+		ring->state = VHU_RING_STOPPED_DISABLED;
+		ring->num = 0;
+		ring->base = 0;
+		ring->base_in_queue = false;
+		ring->have_addr = false;
+	}
+}
+
+bool vhu_be_any_running(const struct vhu_backend *be)
+{
+	for (unsigned int i = 0; i < be->nr_rings; i++) {
+		if (be->rings[i].running)
+			return true;
+	}
+	return false;
+}
+
+static void report(struct vhu_backend *be, unsigned int i, enum vhu_ring_fault fault,
+		   uint64_t value, bool broken)
+{
+	struct vhu_reason why;
+	size_t used;
+
+	used = (size_t)snprintf(why.text, sizeof(why.text), "ring %u%s: ", i,
+				broken ? " is broken" : ", chain refused");
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wformat-nonliteral" /* the texts stand in one table of ours */
+	snprintf(why.text + used, sizeof(why.text) - used, vhu_ring_fault_text(fault), (ull)value);
+#pragma GCC diagnostic pop
+	if (broken)
+		vhu_be_emit(be, VHU_EVENT_RING_BROKEN, NULL, (int)i, why.text);
+	vhu_be_complain(be, why.text);
+}
+
+bool vhu_be_rings_report(struct vhu_backend *be)
+{
+	bool poisoned = vhu_load_acquire(&be->poisoned);
+
+	for (unsigned int i = 0; i < be->nr_rings; i++) {
+		struct ring *ring = &be->rings[i];
+		const struct vhu_queue *q = ring->queue;
+		uint32_t fault;
+
+		if (!ring->running)
+			continue;
+		/* pairs with the stores in vhu_split_bad_chain() and vhu_queue_break() */
+		fault = vhu_load_acquire(&q->chain_fault);
+		if (fault && !ring->chain_told) {
+			ring->chain_told = true;
+			report(be, i, fault, vhu_read_once(&q->chain_value), false);
+		}
+		fault = vhu_load_acquire(&q->fault);
+		if (!fault || ring->fault_told)
+			continue;
+		ring->fault_told = true;
+		if (fault == VHU_FAULT_POISONED)
+			poisoned = true;
+		else
+			report(be, i, fault, vhu_read_once(&q->fault_value), true);
+	}
+	return poisoned;
+}

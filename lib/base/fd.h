@@ -1,0 +1,17 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * File descriptors with one owner: closing clears, taking clears. Knows nothing of their use.
+ */
+#ifndef VHU_BASE_FD_H
+#define VHU_BASE_FD_H
+
+#include <base/bits.h>
+
+/* Closes *fd if there is one, and writes -1. errno is kept. */
+VHU_HIDDEN void vhu_fd_close(int *fd);
+/* The fd, now the caller's; *fd becomes -1. */
+VHU_HIDDEN int vhu_fd_take(int *fd);
+VHU_HIDDEN int vhu_fd_nonblock(int fd);
+VHU_HIDDEN uint64_t vhu_now_ns(void);
+
+#endif

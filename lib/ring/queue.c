@@ -1,0 +1,202 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Notification in both directions, and the end of a ring: calls are decided here, kicks are asked
+ * for here, whatever the layout. Knows nothing of what chains carry.
+ *
+ * Two halves of one protocol. The side that waits: arm, full barrier, look again, sleep. The side
+ * that publishes: publish, full barrier, look whether to notify. Neither may leave a step out.
+ */
+#include <ring/ring.h>
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+static const char *const fault_texts[VHU_FAULT_END] = {
+	[VHU_FAULT_NONE] = "nothing is wrong (%llu)",
+	[VHU_FAULT_AVAIL_JUMP] = "available index %llu is more than the ring's size ahead",
+	[VHU_FAULT_HEAD_RANGE] = "available head %llu is not below the ring's size",
+	[VHU_FAULT_HEAD_TWICE] = "available head %llu came twice without having been returned",
+	[VHU_FAULT_CALL_BLOCKED] = "call eventfd blocks the writer (errno %llu)",
+	[VHU_FAULT_CALL_FAILED] = "call eventfd cannot be written (errno %llu)",
+	[VHU_FAULT_POISONED] = "guest memory vanished under us: its file was truncated (%llu)",
+	[VHU_FAULT_LOOP] = "chain of head %llu is longer than its table",
+	[VHU_FAULT_NEXT_RANGE] = "descriptor's next %llu is not below the table's size",
+	[VHU_FAULT_ADDRESS] = "no memory region holds guest address %llu",
+	[VHU_FAULT_ORDER] = "chain of head %llu has a readable part after a writable one",
+	[VHU_FAULT_PIECES] = "chain has too many pieces at guest address %llu",
+	[VHU_FAULT_LENGTH] = "chain's length wraps 32 bits at guest address %llu",
+	[VHU_FAULT_INDIRECT_OFF] = "indirect table (%llu bytes), yet INDIRECT_DESC was not agreed",
+	[VHU_FAULT_INDIRECT_NEXT] = "descriptor of an indirect table (%llu bytes) has NEXT set",
+	[VHU_FAULT_INDIRECT_WRITE] = "descriptor of an indirect table (%llu bytes) has WRITE set",
+	[VHU_FAULT_INDIRECT_NESTED] = "indirect table within an indirect table in head %llu",
+	[VHU_FAULT_INDIRECT_SIZE] = ("indirect table of %llu bytes: must be a multiple of 16, no "
+				     "longer than the ring"),
+};
+
+const char *vhu_ring_fault_text(enum vhu_ring_fault fault)
+{
+	return fault_texts[(unsigned int)fault < VHU_FAULT_END ? fault : VHU_FAULT_NONE];
+}
+
+static int signal_fd(int fd)
+{
+	uint64_t one = 1;
+
+	return write(fd, &one, sizeof(one)) < 0 ? errno : 0;
+}
+
+void vhu_queue_wake_control(struct vhu_queue *q)
+{
+	signal_fd(q->wake_fd);
+}
+
+void vhu_queue_break(struct vhu_queue *q, const struct vhu_view *view, enum vhu_ring_fault fault,
+		     uint64_t value)
+{
+	if (vhu_read_once(&q->fault))
+		return;
+	vhu_write_once(&q->fault_value, value);
+	/* pairs with the control side's load: the value before the fault */
+	vhu_store_release(&q->fault, (uint32_t)fault);
+	if (view->err_fd >= 0)
+		signal_fd(view->err_fd);
+	vhu_queue_wake_control(q);
+}
+
+int vhu_queue_prepare(struct vhu_queue *q, uint32_t num)
+{
+	uint32_t max = vhu_min_u32(num, VHU_SHADOW_MAX);
+
+	vhu_queue_release(q);
+	q->shadow = calloc(max, sizeof(*q->shadow));
+	q->taken = calloc((num + 7) / 8, 1);
+	if (!q->shadow || !q->taken) {
+		vhu_queue_release(q);
+		return -ENOMEM;
+	}
+	q->shadow_max = max;
+	return 0;
+}
+
+void vhu_queue_release(struct vhu_queue *q)
+{
+	free(q->shadow);
+	free(q->taken);
+	q->shadow = NULL;
+	q->taken = NULL;
+	q->shadow_max = 0;
+	q->nr_shadow = 0;
+}
+
+void vhu_queue_start(struct vhu_queue *q, const struct vhu_view *view, uint16_t base)
+{
+	q->last_avail = base;
+	q->committed = base;
+	q->avail_seen = base;
+	q->used_idx = vhu_split_read_used_idx(view);
+	q->signalled_valid = false;
+	q->armed = VHU_ARM_UNKNOWN;
+	/*
+	 * A ring that had been in use: whoever served it before may have published without having
+	 * come to the call. One call too many does no harm.
+	 */
+	q->ever_published = q->used_idx != 0;
+	q->serial_seen = view->serial - 1;
+	q->nr_shadow = 0;
+	vhu_write_once(&q->fault, (uint32_t)VHU_FAULT_NONE);
+	vhu_write_once(&q->chain_fault, (uint32_t)VHU_FAULT_NONE);
+}
+
+static void call(struct vhu_queue *q, const struct vhu_view *view)
+{
+	int err;
+
+	if (view->call_fd < 0)
+		return;
+	err = signal_fd(view->call_fd);
+	/* EAGAIN: the counter is at its maximum, so the driver has plenty to wake up for */
+	if (vhu_unlikely(err == EINTR))
+		vhu_queue_break(q, view, VHU_FAULT_CALL_BLOCKED, (uint64_t)err);
+	else if (vhu_unlikely(err && err != EAGAIN))
+		vhu_queue_break(q, view, VHU_FAULT_CALL_FAILED, (uint64_t)err);
+	else
+		vhu_count(&q->stats.calls, 1);
+}
+
+void vhu_queue_notify(struct vhu_queue *q, const struct vhu_view *view, uint32_t n)
+{
+	bool wanted = false;
+
+	if (vhu_unlikely(q->serial_seen != view->serial)) {
+		/* the old call fd may have swallowed a call: raise it on the new one */
+		wanted = q->ever_published;
+		q->serial_seen = view->serial;
+		q->signalled_valid = false;
+	}
+	if (n) {
+		q->ever_published = true;
+		wanted |= vhu_split_wants_call(q, view);
+	}
+	if (wanted)
+		call(q, view);
+	else if (n)
+		vhu_count(&q->stats.calls_suppressed, 1);
+}
+
+bool vhu_queue_arm(struct vhu_queue *queue)
+{
+	const struct vhu_view *view = vhu_queue_view(queue);
+
+	if (!view)
+		return false;
+	vhu_split_set_kicks(queue, view, true);
+	queue->armed = VHU_ARM_ON;
+	vhu_count(&queue->stats.arms, 1);
+	/*
+	 * Arm, then look. Pairs with the driver's barrier between its store to avail->idx and its
+	 * load of avail_event (or used->flags).
+	 */
+	vhu_full_barrier();
+	if (!vhu_split_has_more(queue, view))
+		return false;
+	vhu_queue_disarm(queue);
+	return true;
+}
+
+void vhu_queue_disarm(struct vhu_queue *queue)
+{
+	const struct vhu_view *view = vhu_queue_view(queue);
+
+	if (!view || queue->armed == VHU_ARM_OFF)
+		return;
+	vhu_split_set_kicks(queue, view, false);
+	queue->armed = VHU_ARM_OFF;
+}
+
+bool vhu_queue_is_running(const struct vhu_queue *queue)
+{
+	return vhu_queue_view(queue) != NULL;
+}
+
+bool vhu_queue_trylock(struct vhu_queue *queue)
+{
+	return !__atomic_exchange_n(&queue->locked, 1, __ATOMIC_ACQUIRE);
+}
+
+void vhu_queue_unlock(struct vhu_queue *queue)
+{
+	vhu_store_release(&queue->locked, 0u);
+}
+
+void vhu_queue_stats(const struct vhu_queue *queue, struct vhu_queue_stats *ret_stats)
+{
+	const struct vhu_queue_stats *s = &queue->stats;
+
+	ret_stats->chains = vhu_read_once(&s->chains);
+	ret_stats->bad_chains = vhu_read_once(&s->bad_chains);
+	ret_stats->calls = vhu_read_once(&s->calls);
+	ret_stats->calls_suppressed = vhu_read_once(&s->calls_suppressed);
+	ret_stats->arms = vhu_read_once(&s->arms);
+}

@@ -1,0 +1,395 @@
+// SPDX-License-Identifier: MIT
+/* From a burst of frames to their destinations; what a port is made of is its operations' affair. */
+
+#include <errno.h>
+#include <sched.h>
+#include <time.h>
+
+#include "switch/forward.h"
+
+enum {
+	VARIANT_UNTAGGED,
+	VARIANT_TAGGED,
+};
+
+static uint64_t now_ns(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (uint64_t)now.tv_sec * UINT64_C(1000000000) + (uint64_t)now.tv_nsec;
+}
+
+static bool sender_is_spoilt(struct sw_forward *fwd)
+{
+	if (!fwd->is_spoilt && fwd->from->rx && vhu_net_is_poisoned(fwd->from->rx))
+		fwd->is_spoilt = true;
+	return fwd->is_spoilt;
+}
+
+/* ---- One destination ---- */
+
+static int publish(struct sw_dest *dest)
+{
+	const struct sw_port_ops *ops = dest->queue->port->ops;
+	int ret = ops->commit(dest->queue);
+
+	if (!ret) {
+		sw_count(&dest->counters->tx_frames, dest->frames);
+		sw_count(&dest->counters->tx_bytes, dest->bytes);
+	} else {
+		sw_count(&dest->counters->tx_drop_error, dest->frames);
+	}
+	dest->frames = 0;
+	dest->bytes = 0;
+	return ret;
+}
+
+/*
+ * The receive ring is full. What is there is published, so that the guest can make room, and it
+ * gets a moment for that. Who let that moment pass gets no other until it has taken a frame.
+ */
+static int push_again(struct sw_forward *fwd, struct sw_dest *dest,
+		      const struct vhu_net_frame *frame)
+{
+	uint64_t deadline;
+	int ret;
+
+	if (dest->touch->is_stuck || sender_is_spoilt(fwd))
+		return -ENOSPC;
+	ret = publish(dest);
+	if (ret)
+		return ret;
+	deadline = now_ns() + SW_RETRY_NS;
+	do {
+		ret = dest->queue->port->ops->push(dest->queue, frame);
+		if (ret != -ENOSPC)
+			return ret;
+		sched_yield();
+	} while (now_ns() < deadline);
+	dest->touch->is_stuck = true;
+	return ret;
+}
+
+static void count_failure(struct sw_dest *dest, int err)
+{
+	struct sw_counters *counters = dest->counters;
+
+	switch (err) {
+	case -ENOSPC:
+	case -EAGAIN:
+		sw_count(&counters->tx_drop_rx_full, 1);
+		break;
+	case -EMSGSIZE:
+		sw_count(&counters->tx_drop_too_big, 1);
+		break;
+	case -ENOTCONN:
+		sw_count(&counters->tx_drop_not_ready, 1);
+		break;
+	default:
+		sw_count(&counters->tx_drop_error, 1);
+	}
+}
+
+static void push(struct sw_forward *fwd, struct sw_dest *dest, const struct vhu_net_frame *frame)
+{
+	int ret = dest->queue->port->ops->push(dest->queue, frame);
+
+	if (ret == -ENOSPC)
+		ret = push_again(fwd, dest, frame);
+	if (ret) {
+		count_failure(dest, ret);
+		return;
+	}
+	dest->touch->is_stuck = false;
+	dest->frames++;
+	dest->bytes += frame->len;
+}
+
+struct emit {
+	struct sw_forward *fwd;
+	struct sw_dest *dest;
+};
+
+static int emit(void *arg, const struct vhu_net_frame *frame)
+{
+	struct emit *to = arg;
+
+	push(to->fwd, to->dest, frame);
+	return 0;
+}
+
+static void push_fitting(struct sw_forward *fwd, struct sw_dest *dest,
+			 const struct vhu_net_frame *frame)
+{
+	struct emit to = { .fwd = fwd, .dest = dest };
+
+	if (vhu_net_fits(frame, dest->caps)) {
+		push(fwd, dest, frame);
+		return;
+	}
+	if (vhu_net_fit(frame, dest->caps, emit, &to))
+		sw_count(&dest->counters->tx_drop_unfit, 1);
+	else
+		sw_count(&dest->counters->tx_segmented, 1);
+}
+
+/* Publishes, or takes back if the sender's memory has vanished, whatever this burst has put anywhere. */
+static void finish(struct sw_forward *fwd)
+{
+	bool is_spoilt = sender_is_spoilt(fwd);
+
+	for (unsigned int i = 0; i < fwd->nr_dests; i++) {
+		struct sw_dest *dest = &fwd->dest[i];
+
+		if (!dest->is_held)
+			continue;
+		if (is_spoilt)
+			dest->queue->port->ops->rewind(dest->queue);
+		else
+			publish(dest);
+		dest->queue->port->ops->unlock(dest->queue);
+	}
+	fwd->nr_dests = 0;
+	fwd->burst++;
+}
+
+static bool lock_patiently(struct sw_queue *queue)
+{
+	for (int i = 0; i < 20; i++) {
+		if (queue->port->ops->trylock(queue))
+			return true;
+		sched_yield();
+	}
+	return false;
+}
+
+/* The burst's hold on this queue; NULL: another worker did not let it go. */
+static struct sw_dest *hold(struct sw_forward *fwd, struct sw_queue *queue)
+{
+	struct sw_touch *touch = &queue->touch[fwd->worker];
+	struct sw_dest *dest;
+
+	if (touch->burst != fwd->burst) {
+		if (fwd->nr_dests == SW_DESTS_MAX)
+			finish(fwd);
+		dest = &fwd->dest[fwd->nr_dests];
+		*dest = (struct sw_dest){
+			.queue = queue,
+			.touch = touch,
+			.counters = &queue->counters[fwd->worker],
+			.is_held = lock_patiently(queue),
+		};
+		if (dest->is_held)
+			dest->caps = queue->port->ops->caps(queue);
+		touch->burst = fwd->burst;
+		touch->dest = fwd->nr_dests++;
+	}
+	dest = &fwd->dest[touch->dest];
+	if (dest->is_held)
+		return dest;
+	sw_count(&dest->counters->tx_drop_busy, 1);
+	return NULL;
+}
+
+/* ---- One frame, one port ---- */
+
+static unsigned int nr_up(struct sw_port *port, uint64_t up[2])
+{
+	up[0] = atomic_load_explicit(&port->tx_up[0], memory_order_relaxed);
+	up[1] = atomic_load_explicit(&port->tx_up[1], memory_order_relaxed);
+	return (unsigned int)(__builtin_popcountll(up[0]) + __builtin_popcountll(up[1]));
+}
+
+static unsigned int nth_up(const uint64_t up[2], unsigned int n)
+{
+	unsigned int in_first = (unsigned int)__builtin_popcountll(up[0]);
+	unsigned int word = n >= in_first;
+	uint64_t bits = up[word];
+
+	for (n -= word ? in_first : 0; n; n--)
+		bits &= bits - 1;
+	return word * 64 + (unsigned int)__builtin_ctzll(bits);
+}
+
+/*
+ * The queue for the present frame, or NULL. Ports with equally many queues use the same one on both
+ * sides, since the sender has spread its flows already; else a flow decides.
+ */
+static struct sw_queue *choose_queue(struct sw_forward *fwd, struct sw_port *port)
+{
+	uint64_t up[2], from_up[2];
+	unsigned int nr = nr_up(port, up);
+	unsigned int index = fwd->from->index;
+
+	if (!nr)
+		return NULL;
+	if (nr > 1 && nr_up(fwd->from->port, from_up) == nr && up[index / 64] >> (index & 63) & 1)
+		return &port->queue[index];
+	return &port->queue[nth_up(up, nr > 1 ? sw_frame_flow(fwd->frame) % nr : 0)];
+}
+
+/* The present frame with or without a tag, made when first wanted. NULL: it cannot be. */
+static const struct vhu_net_frame *variant(struct sw_forward *fwd, unsigned int which)
+{
+	const struct vhu_net_frame *base = fwd->frame;
+	struct sw_space *space = &fwd->space[which];
+	unsigned int tci = (fwd->judged.tci & 0xf000u) | fwd->judged.vlan;
+	bool is_made;
+
+	if (!fwd->variant_state[which]) {
+		/* A tag that says a priority and no VLAN is taken off before the right one is put on. */
+		if (which == VARIANT_TAGGED && fwd->judged.is_tagged)
+			base = variant(fwd, VARIANT_UNTAGGED);
+		if (which == VARIANT_UNTAGGED)
+			is_made = sw_frame_untag(base, space, &fwd->variant[which]);
+		else
+			is_made = base &&
+				  sw_frame_tag(base, (uint16_t)tci, space, &fwd->variant[which]);
+		fwd->variant_state[which] = is_made ? 1 : -1;
+	}
+	return fwd->variant_state[which] > 0 ? &fwd->variant[which] : NULL;
+}
+
+/* The present frame as it leaves by this port. */
+static const struct vhu_net_frame *dress(struct sw_forward *fwd, const struct sw_port *port)
+{
+	bool is_right = fwd->judged.is_tagged && (fwd->judged.tci & 0xfff) == fwd->judged.vlan;
+
+	if (port->spec.vlans.mode == SW_VLAN_ACCESS && fwd->judged.is_tagged)
+		return variant(fwd, VARIANT_UNTAGGED);
+	if (port->spec.vlans.mode == SW_VLAN_TRUNK && !is_right)
+		return variant(fwd, VARIANT_TAGGED);
+	return fwd->frame;
+}
+
+static void to_port(struct sw_forward *fwd, struct sw_port *port)
+{
+	struct sw_queue *queue = choose_queue(fwd, port);
+	const struct vhu_net_frame *frame;
+	struct sw_dest *dest;
+	unsigned int mtu;
+
+	if (!queue) {
+		sw_count(&port->queue[0].counters[fwd->worker].tx_drop_not_ready, 1);
+		return;
+	}
+	dest = hold(fwd, queue);
+	if (!dest)
+		return;
+	frame = dress(fwd, port);
+	if (!frame) {
+		sw_count(&dest->counters->tx_drop_unfit, 1);
+		return;
+	}
+	mtu = atomic_load_explicit(&port->mtu, memory_order_relaxed);
+	if (mtu && !sw_frame_keeps_mtu(frame, mtu)) {
+		sw_count(&dest->counters->tx_drop_mtu, 1);
+		return;
+	}
+	push_fitting(fwd, dest, frame);
+}
+
+static void mirror(struct sw_forward *fwd)
+{
+	for (unsigned int i = 0; i < fwd->view->nr_mirrors; i++) {
+		struct sw_dest *dest = hold(fwd, &fwd->view->mirror[i]->queue[0]);
+
+		if (dest)
+			push(fwd, dest, fwd->frame);
+	}
+}
+
+static void flood(struct sw_forward *fwd)
+{
+	unsigned int nr = 0;
+
+	for (unsigned int i = 0; i < fwd->view->nr_members && !fwd->is_spoilt; i++) {
+		struct sw_port *port = fwd->view->member[i];
+		uint64_t up[2];
+
+		/* Nobody behind the port is no loss when nobody was meant in particular. */
+		if (port == fwd->from->port || !sw_vlans_has(&port->spec.vlans, fwd->judged.vlan) ||
+		    !nr_up(port, up))
+			continue;
+		to_port(fwd, port);
+		nr++;
+	}
+	if (!nr)
+		sw_count(&fwd->counters->rx_drop_no_port, 1);
+}
+
+/* ---- One frame ---- */
+
+static bool is_admitted(struct sw_forward *fwd)
+{
+	const struct sw_vlans *vlans = &fwd->from->port->spec.vlans;
+
+	switch (sw_frame_judge(fwd->frame, vlans, &fwd->judged)) {
+	case SW_PASS:
+		return true;
+	case SW_BAD_SOURCE:
+		sw_count(&fwd->counters->rx_drop_bad_source, 1);
+		break;
+	case SW_LINK_LOCAL:
+		sw_count(&fwd->counters->rx_drop_link_local, 1);
+		break;
+	case SW_BAD_VLAN:
+		sw_count(&fwd->counters->rx_drop_vlan, 1);
+		break;
+	}
+	return false;
+}
+
+static void forward(struct sw_forward *fwd, const struct vhu_net_frame *frame)
+{
+	struct sw_port *port = NULL;
+	int slot = -1;
+
+	fwd->frame = frame;
+	fwd->variant_state[VARIANT_UNTAGGED] = 0;
+	fwd->variant_state[VARIANT_TAGGED] = 0;
+	if (!is_admitted(fwd))
+		return;
+	if (sw_fdb_learn(fwd->fdb, sw_fdb_key(frame->head + 6, fwd->judged.vlan),
+			 fwd->from->port->slot, fwd->view->nr_members,
+			 fwd->now_ms) == SW_LEARN_FIRST &&
+	    fwd->aging)
+		fwd->aging(fwd->arg);
+	mirror(fwd);
+	if (!fwd->judged.is_group)
+		slot = sw_fdb_lookup(fwd->fdb, sw_fdb_key(frame->head, fwd->judged.vlan));
+	if (slot >= 0)
+		port = fwd->view->slot[slot];
+	if (!port)
+		flood(fwd);
+	else if (port == fwd->from->port)
+		sw_count(&fwd->counters->rx_drop_same_port, 1);
+	else if (!sw_vlans_has(&port->spec.vlans, fwd->judged.vlan))
+		sw_count(&fwd->counters->rx_drop_vlan, 1);
+	else
+		to_port(fwd, port);
+}
+
+void sw_forward_burst(struct sw_forward *fwd, const struct sw_view *view, struct sw_queue *from,
+		      const struct vhu_net_frame *frames, unsigned int nr_frames)
+{
+	uint64_t bytes = 0;
+
+	fwd->view = view;
+	fwd->from = from;
+	fwd->counters = &from->counters[fwd->worker];
+	fwd->is_spoilt = false;
+	fwd->nr_dests = 0;
+	fwd->burst++; /* from 1: a queue that was never touched has 0 */
+	for (unsigned int i = 0; i < nr_frames; i++)
+		bytes += frames[i].len;
+	sw_count(&fwd->counters->rx_frames, nr_frames);
+	sw_count(&fwd->counters->rx_bytes, bytes);
+
+	for (unsigned int i = 0; i < nr_frames && !fwd->is_spoilt; i++)
+		forward(fwd, &frames[i]);
+	finish(fwd);
+	if (fwd->is_spoilt)
+		sw_count(&fwd->counters->rx_drop_poisoned, nr_frames);
+}

@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * From a burst of frames to their destinations: learns, looks up, floods, and copies each frame
+ * once. It knows ports by their operations only.
+ */
+#ifndef SW_FORWARD_H
+#define SW_FORWARD_H
+
+#include "switch/fdb.h"
+#include "switch/frame.h"
+#include "switch/port.h"
+
+enum {
+	SW_DESTS_MAX = 256,  /* queues that one burst may touch before it publishes */
+	SW_RETRY_NS = 50000, /* how long a full receive ring is waited for */
+};
+
+/* A queue that this burst has put frames into. */
+struct sw_dest {
+	struct sw_queue *queue;
+	struct sw_touch *touch;
+	struct sw_counters *counters;
+	uint32_t caps;
+	bool is_held;	 /* its lock is ours */
+	uint64_t frames; /* pushed and not yet published */
+	uint64_t bytes;
+};
+
+/* A worker's own. */
+struct sw_forward {
+	unsigned int worker;
+	struct sw_fdb *fdb;
+	void (*aging)(void *arg); /* the first dynamic entry was made */
+	void *arg;
+	uint64_t now_ms;
+	uint64_t burst; /* number of the present one */
+
+	/* The present burst's. */
+	const struct sw_view *view;
+	struct sw_queue *from;
+	struct sw_counters *counters;
+	bool is_spoilt; /* the sender's memory has vanished */
+	unsigned int nr_dests;
+	struct sw_dest dest[SW_DESTS_MAX];
+
+	/* The present frame's. */
+	const struct vhu_net_frame *frame;
+	struct sw_judged judged;
+	struct vhu_net_frame variant[2];
+	int8_t variant_state[2]; /* 0: not made yet, 1: made, -1: cannot be made */
+	struct sw_space space[2];
+};
+
+/* Forwards frames that came from this queue. They may be published when it returns. */
+void sw_forward_burst(struct sw_forward *fwd, const struct sw_view *view, struct sw_queue *from,
+		      const struct vhu_net_frame *frames, unsigned int nr_frames);
+
+#endif

@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: MIT */
+/* A port as it stands on the command line, taken apart; nothing is opened here. */
+#ifndef SW_PORT_SPEC_H
+#define SW_PORT_SPEC_H
+
+#include "switch/switch.h"
+#include "switch/vlan.h"
+
+enum sw_kind {
+	SW_KIND_VHOST,
+	SW_KIND_TAP,
+	SW_KIND_PCAP,
+};
+
+enum {
+	SW_TARGET_MAX = 1024,
+	SW_GROUP_MAX = 64,
+	SW_MTU_MIN = 68,
+	SW_MTU_MAX = 65535,
+	SW_QUEUES_DEFAULT = 8,
+};
+
+struct sw_spec {
+	char name[SW_NAME_MAX];
+	enum sw_kind kind;
+	char target[SW_TARGET_MAX]; /* path, interface or file */
+	int fd;			    /* a socket handed in, else -1 */
+	bool is_client;
+	bool has_config;
+	unsigned int mode; /* of the socket file; 0: as the umask has it */
+	char group[SW_GROUP_MAX];
+	unsigned int mtu;	/* 0: none */
+	unsigned int nr_queues; /* pairs */
+	struct sw_vlans vlans;
+};
+
+/* 0, or -EINVAL with one sentence in err. See sw_add_port() for the grammar. */
+int sw_spec_parse(const char *text, struct sw_spec *ret_spec, char *err, size_t size);
+
+/* "-", "vlan 5", "trunk 1-10+20". Always terminated. */
+void sw_vlans_text(const struct sw_vlans *vlans, char *buf, size_t size);
+
+#endif

@@ -1,0 +1,310 @@
+// SPDX-License-Identifier: MIT
+/*
+ * Ports whose other end is a tap interface of the kernel. Offloads pass both ways in the net header
+ * that the kernel shares with virtio (Linux, tuntap.rst; uapi virtio_net.h).
+ */
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/if_tun.h>
+#include <net/if.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <syslog.h>
+#include <unistd.h>
+
+#include "switch/control.h"
+
+enum {
+	HDR_LEN = 12,	    /* with num_buffers, as virtio 1.x has it */
+	FRAME_ROOM = 65664, /* VHU_NET_HEAD_ROOM and VHU_NET_FRAME_MAX, in whole cache lines */
+	TAP_CAPS = VHU_NET_CAP_CSUM | VHU_NET_CAP_TSO4 | VHU_NET_CAP_TSO6 | VHU_NET_CAP_ECN,
+};
+
+_Static_assert(FRAME_ROOM >= VHU_NET_HEAD_ROOM + VHU_NET_FRAME_MAX, "a frame fits");
+
+struct tap {
+	int fd;
+	uint8_t *rooms; /* for frames that are read, VHU_NET_BURST times FRAME_ROOM */
+	struct iovec rest[VHU_NET_BURST];
+	struct vhu_net_frame frames[VHU_NET_BURST];
+};
+
+/* ---- On the control thread ---- */
+
+/* Needs a privilege that a program given a ready-made interface may lack: then its maker did it. */
+static void bring_up(const struct sw_port *port)
+{
+	/* Any kind of socket takes these requests, and this kind is needed anyway. */
+	int sock = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	struct ifreq req = { 0 };
+
+	if (sock < 0)
+		return;
+	memcpy(req.ifr_name, port->spec.target, strlen(port->spec.target));
+	if (port->spec.mtu) {
+		req.ifr_mtu = (int)port->spec.mtu;
+		if (ioctl(sock, SIOCSIFMTU, &req))
+			sw_log(port->sw, LOG_WARNING, "%s: mtu %u of %s cannot be set: %s",
+			       port->spec.name, port->spec.mtu, port->spec.target, strerror(errno));
+	}
+	if (!ioctl(sock, SIOCGIFFLAGS, &req) && !(req.ifr_flags & IFF_UP)) {
+		req.ifr_flags = (short)(req.ifr_flags | IFF_UP);
+		if (ioctl(sock, SIOCSIFFLAGS, &req))
+			sw_log(port->sw, LOG_WARNING, "%s: %s cannot be brought up: %s",
+			       port->spec.name, port->spec.target, strerror(errno));
+	}
+	close(sock);
+}
+
+static int attach(struct sw_port *port, struct tap *tap, char *err, size_t size)
+{
+	const char *name = port->spec.target;
+	struct ifreq req = { .ifr_flags = IFF_TAP | IFF_NO_PI | IFF_VNET_HDR };
+	int hdr_len = HDR_LEN, little_endian = 1, ret;
+
+	tap->fd = open("/dev/net/tun", O_RDWR | O_NONBLOCK | O_CLOEXEC);
+	if (tap->fd < 0) {
+		ret = -errno;
+		snprintf(err, size, "/dev/net/tun: %s", strerror(-ret));
+		return ret;
+	}
+	memcpy(req.ifr_name, name, strlen(name));
+	if (ioctl(tap->fd, TUNSETIFF, &req)) {
+		ret = -errno;
+		snprintf(err, size, "%s: %s%s", name, strerror(-ret),
+			 ret == -EPERM ? " (to make an interface wants CAP_NET_ADMIN; one made "
+					 "for this user with ip tuntap does not)" :
+					 "");
+		return ret;
+	}
+	if (ioctl(tap->fd, TUNSETVNETHDRSZ, &hdr_len) ||
+	    ioctl(tap->fd, TUNSETVNETLE, &little_endian) ||
+	    ioctl(tap->fd, TUNSETOFFLOAD, TUN_F_CSUM | TUN_F_TSO4 | TUN_F_TSO6 | TUN_F_TSO_ECN)) {
+		ret = -errno;
+		snprintf(err, size, "%s: offloads: %s", name, strerror(-ret));
+		return ret;
+	}
+	return 0;
+}
+
+static int tap_open(struct sw_port *port, char *err, size_t size)
+{
+	struct tap *tap = calloc(1, sizeof(*tap));
+	int ret;
+
+	if (!tap)
+		return -ENOMEM;
+	port->kind = tap;
+	tap->fd = -1;
+	tap->rooms = mmap(NULL, (size_t)VHU_NET_BURST * FRAME_ROOM, PROT_READ | PROT_WRITE,
+			  MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (tap->rooms == MAP_FAILED) {
+		tap->rooms = NULL;
+		return -ENOMEM;
+	}
+	ret = attach(port, tap, err, size);
+	if (ret)
+		return ret;
+	bring_up(port);
+	sw_port_set_up(port, 0, true);
+	return 0;
+}
+
+static void tap_start(struct sw_port *port)
+{
+	const struct tap *tap = port->kind;
+	struct sw_queue *queue = &port->queue[0];
+	int ret = sw_worker_watch(sw_queue_worker(queue), queue, tap->fd);
+
+	if (ret)
+		sw_port_failed(port, ret);
+	else
+		sw_worker_attend(sw_queue_worker(queue), queue);
+}
+
+static int tap_close(struct sw_port *port)
+{
+	const struct tap *tap = port->kind;
+
+	sw_worker_unwatch(sw_queue_worker(&port->queue[0]), tap->fd);
+	return 0;
+}
+
+static void tap_free(struct sw_port *port)
+{
+	struct tap *tap = port->kind;
+
+	if (!tap)
+		return;
+	if (tap->fd >= 0)
+		close(tap->fd);
+	if (tap->rooms)
+		munmap(tap->rooms, (size_t)VHU_NET_BURST * FRAME_ROOM);
+	free(tap);
+}
+
+static void tap_info(const struct sw_port *port, struct sw_port_info *info)
+{
+	(void)port;
+	info->state = "up";
+}
+
+/* ---- On a worker ---- */
+
+static uint16_t get_le16(const uint8_t *p)
+{
+	return (uint16_t)(p[0] | p[1] << 8);
+}
+
+static void put_le16(uint8_t *p, unsigned int value)
+{
+	p[0] = (uint8_t)value;
+	p[1] = (uint8_t)(value >> 8);
+}
+
+static void unpack_hdr(const uint8_t bytes[HDR_LEN], struct vhu_net_hdr *hdr)
+{
+	hdr->flags = bytes[0] & (VHU_NET_HDR_NEEDS_CSUM | VHU_NET_HDR_DATA_VALID);
+	/* What the kernel has checked is a gift that not every receiver takes; it need not be given. */
+	if (!(hdr->flags & VHU_NET_HDR_NEEDS_CSUM))
+		hdr->flags = 0;
+	hdr->gso_type = bytes[1];
+	hdr->hdr_len = get_le16(bytes + 2);
+	hdr->gso_size = get_le16(bytes + 4);
+	hdr->csum_start = get_le16(bytes + 6);
+	hdr->csum_offset = get_le16(bytes + 8);
+}
+
+/* Reads one frame into place i. 1: read. 0: read and of no use. -EAGAIN: there is none. */
+static int read_frame(struct tap *tap, unsigned int i)
+{
+	uint8_t *room = tap->rooms + (size_t)i * FRAME_ROOM + VHU_NET_HEAD_ROOM;
+	struct vhu_net_frame *frame = &tap->frames[i];
+	uint8_t hdr[HDR_LEN];
+	struct iovec iov[2] = {
+		{ .iov_base = hdr, .iov_len = sizeof(hdr) },
+		{ .iov_base = room, .iov_len = VHU_NET_FRAME_MAX },
+	};
+	ssize_t len = readv(tap->fd, iov, 2);
+
+	if (len < 0)
+		return errno == EINTR ? 0 : -EAGAIN;
+	if (len < HDR_LEN + SW_ETH_LEN)
+		return 0;
+	unpack_hdr(hdr, &frame->hdr);
+	frame->len = (uint32_t)(len - HDR_LEN);
+	frame->head = room;
+	frame->head_len = frame->len < VHU_NET_HEAD_MAX ? (uint16_t)frame->len : VHU_NET_HEAD_MAX;
+	frame->nr_iov = frame->len > VHU_NET_HEAD_MAX;
+	frame->iov = &tap->rest[i];
+	tap->rest[i].iov_base = room + VHU_NET_HEAD_MAX;
+	tap->rest[i].iov_len = frame->len - frame->head_len;
+	return 1;
+}
+
+static bool is_sound(const struct vhu_net_frame *frame)
+{
+	const uint64_t all = VHU_MASK(VHU_NET_F_CSUM_BIT) | VHU_MASK(VHU_NET_F_HOST_TSO4_BIT) |
+			     VHU_MASK(VHU_NET_F_HOST_TSO6_BIT) | VHU_MASK(VHU_NET_F_HOST_ECN_BIT);
+
+	return !vhu_net_hdr_check(&frame->hdr, frame->len, all, NULL);
+}
+
+static enum sw_visit tap_visit(struct sw_worker *worker, struct sw_queue *queue)
+{
+	struct tap *tap = queue->port->kind;
+	struct sw_counters *counters = &queue->counters[worker->index];
+	unsigned int nr = 0;
+	int ret = 0;
+
+	for (int i = 0; i < VHU_NET_BURST; i++) {
+		ret = read_frame(tap, nr);
+		if (ret < 0)
+			break;
+		if (ret && is_sound(&tap->frames[nr]))
+			nr++;
+		else
+			sw_count(&counters->rx_drop_bad_hdr, 1);
+	}
+	if (nr)
+		sw_forward_burst(&worker->forward, atomic_load(&worker->sw->view), queue,
+				 tap->frames, nr);
+	/* Found empty, so the next frame is an event. */
+	return ret < 0 ? SW_VISIT_EMPTY : SW_VISIT_MORE;
+}
+
+static uint32_t tap_caps(const struct sw_queue *queue)
+{
+	(void)queue;
+	return TAP_CAPS;
+}
+
+/* The kernel takes frames from any number of threads. */
+static bool tap_trylock(struct sw_queue *queue)
+{
+	(void)queue;
+	return true;
+}
+
+static void tap_unlock(struct sw_queue *queue)
+{
+	(void)queue;
+}
+
+static int tap_push(struct sw_queue *queue, const struct vhu_net_frame *frame)
+{
+	const struct tap *tap = queue->port->kind;
+	struct iovec iov[VHU_NET_IOV_MAX];
+	uint8_t hdr[HDR_LEN] = { frame->hdr.flags, frame->hdr.gso_type };
+
+	if (frame->nr_iov + 2 > VHU_NET_IOV_MAX)
+		return -EMSGSIZE;
+	put_le16(hdr + 2, frame->hdr.hdr_len);
+	put_le16(hdr + 4, frame->hdr.gso_size);
+	put_le16(hdr + 6, frame->hdr.csum_start);
+	put_le16(hdr + 8, frame->hdr.csum_offset);
+	iov[0] = (struct iovec){ .iov_base = hdr, .iov_len = sizeof(hdr) };
+	iov[1] = (struct iovec){ .iov_base = (void *)(uintptr_t)frame->head,
+				 .iov_len = frame->head_len };
+	if (frame->nr_iov)
+		memcpy(iov + 2, frame->iov, frame->nr_iov * sizeof(*iov));
+	if (writev(tap->fd, iov, frame->nr_iov + 2) >= 0)
+		return 0;
+	/* The interface is down, or has gone. */
+	if (errno == EIO || errno == EBADFD)
+		return -ENOTCONN;
+	return -errno;
+}
+
+/* A frame that was written is out: there is nothing to publish, and nothing to take back. */
+static int tap_commit(struct sw_queue *queue)
+{
+	(void)queue;
+	return 0;
+}
+
+static void tap_rewind(struct sw_queue *queue)
+{
+	(void)queue;
+}
+
+const struct sw_port_ops sw_port_tap_ops = {
+	.kind = "tap",
+	.open = tap_open,
+	.start = tap_start,
+	.close = tap_close,
+	.free = tap_free,
+	.info = tap_info,
+	.visit = tap_visit,
+	.caps = tap_caps,
+	.trylock = tap_trylock,
+	.unlock = tap_unlock,
+	.push = tap_push,
+	.commit = tap_commit,
+	.rewind = tap_rewind,
+};
