@@ -176,11 +176,12 @@ ip link set lo up
 i=0
 for a in $(echo "$ip" | tr , ' '); do
 	[ -z "$mtu" ] || ip link set eth$i mtu "$mtu"
+	echo 0 >/proc/sys/net/ipv6/conf/eth$i/accept_dad
 	ip link set eth$i up
 	ip addr add "$a" dev eth$i
 	# an IPv6 address with the same last number, ready at once
 	h=${a%/*}
-	ip -6 addr add fd00:$i::${h##*.}/64 dev eth$i nodad 2>/dev/null
+	ip -6 addr add fd00:$i::${h##*.}/64 dev eth$i 2>/dev/null
 	i=$((i + 1))
 done
 # A line "ID SECONDS BASE64" on the port vhu.shell is run as a script; its output is answered, then

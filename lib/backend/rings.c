@@ -135,8 +135,18 @@ static int build_view(struct vhu_backend *be, unsigned int i, const struct devic
 	view->call_fd = ring->call_fd;
 	view->err_fd = ring->err_fd;
 	view->serial = ring->serial;
+	view->run = &ring->queue->run;
 	*ret_view = view;
 	return 0;
+}
+
+/* A stopped ring's last view, when no reader has it: bursts that were pulled from it are over. */
+static void release_last_view(void *what)
+{
+	struct vhu_view *view = what;
+
+	vhu_store_release(view->run, *view->run + 1);
+	free(view);
 }
 
 static void publish(struct vhu_backend *be, unsigned int i, struct vhu_view *view)
@@ -147,7 +157,7 @@ static void publish(struct vhu_backend *be, unsigned int i, struct vhu_view *vie
 	/* pairs with the load in vhu_queue_view() */
 	vhu_store_release(&ring->queue->view, view);
 	if (old)
-		vhu_be_retire(be, free, old);
+		vhu_be_retire(be, view ? free : release_last_view, old);
 }
 
 static void stop(struct vhu_backend *be, unsigned int i)

@@ -23,6 +23,7 @@ enum {
 
 struct vhu_net_burst {
 	const struct vhu_view *view; /* of the last pull; NULL: nothing to give back */
+	uint32_t run;		     /* of the queue, at that pull */
 	unsigned int nr_iov;
 	uint32_t drops[VHU_NET_DROP_END];
 	struct vhu_net_frame frames[VHU_NET_BURST];
@@ -148,6 +149,7 @@ int vhu_net_pull(struct vhu_queue *queue, struct vhu_net_burst *burst, unsigned 
 	memset(burst->drops, 0, sizeof(burst->drops));
 	burst->nr_iov = 0;
 	burst->view = view;
+	burst->run = vhu_load_acquire(&queue->run);
 	if (!view)
 		return -ENOTCONN;
 	max = vhu_min_u32(vhu_min_u32(max, VHU_NET_BURST), queue->shadow_max);
@@ -189,9 +191,23 @@ bool vhu_net_is_poisoned(const struct vhu_queue *queue)
 	return vhu_unlikely(vhu_load_acquire(queue->poisoned));
 }
 
+/*
+ * The view to give a burst back by: the newest, or, while the ring is being stopped, that of the
+ * pull. NULL if the ring was stopped since: the burst is over, and its memory may be gone.
+ */
+static const struct vhu_view *burst_view(const struct vhu_queue *queue,
+					 const struct vhu_net_burst *burst)
+{
+	const struct vhu_view *view = vhu_load_acquire(&queue->view);
+
+	if (!burst->view || vhu_load_acquire(&queue->run) != burst->run)
+		return NULL;
+	return view ? view : burst->view;
+}
+
 void vhu_net_done(struct vhu_queue *queue, struct vhu_net_burst *burst)
 {
-	const struct vhu_view *view = burst->view;
+	const struct vhu_view *view = burst_view(queue, burst);
 
 	burst->view = NULL;
 	if (!view || vhu_read_once(&queue->fault))

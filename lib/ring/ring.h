@@ -70,6 +70,7 @@ struct vhu_view {
 	uint64_t features;
 	uint64_t born_ns;
 	uint32_t serial; /* a new one wants a call: the old call fd may have missed one */
+	uint32_t *run;	 /* the queue's; see there */
 	uint32_t num;
 	int call_fd, err_fd;
 	bool enabled, event_idx, indirect, mergeable;
@@ -102,6 +103,8 @@ enum vhu_arm {
 struct vhu_queue {
 	struct vhu_view *view; /* atomic; NULL while stopped */
 
+	uint32_t run; /* atomic: counts stops that readers have passed; what is older is over */
+
 	/* The data thread's; the control side's while no view is published and readers passed. */
 	uint16_t last_avail; /* next entry to take */
 	uint16_t committed;  /* last_avail at the last publication */
@@ -109,7 +112,7 @@ struct vhu_queue {
 	uint16_t used_idx;   /* index as published */
 	uint16_t signalled;  /* index at the last decision about a call */
 	bool signalled_valid;
-	uint8_t armed; /* enum vhu_arm */
+	uint8_t armed;	     /* enum vhu_arm */
 	bool ever_published; /* there may be a call to make up for */
 	uint32_t serial_seen;
 	uint32_t nr_shadow;

@@ -177,9 +177,14 @@ static ssize_t receive(struct vhu_sock *sock, void *to, size_t len, struct vhu_r
 			close(fds[i]);
 		return vhu_refuse(why, -EPROTO, "%u fds came in the middle of a message", nr);
 	}
-	if (mh.msg_flags & MSG_CTRUNC)
-		return vhu_refuse(why, -EPROTO, "more fds came than a message may have (%u)",
-				  VHU_MSG_MAX_FDS);
+	if (mh.msg_flags & MSG_CTRUNC) {
+		const struct vhu_request_row *row = NULL;
+
+		if (sock->have + (uint32_t)got >= VHU_MSG_HDR_SIZE)
+			row = vhu_request_row(sock->channel, sock->in.hdr.request);
+		return vhu_refuse(why, -EPROTO, "%s: more fds came than a message may have (%u)",
+				  row ? row->name : "message", VHU_MSG_MAX_FDS);
+	}
 	if (got == 0) {
 		if (sock->have)
 			return vhu_refuse(why, -EPROTO,

@@ -50,6 +50,7 @@ def wait_for(what, look, timeout=30.0, every=0.02):
         seen = look()
         if seen:
             return seen
+        check_watched()
         if time.monotonic() > end:
             raise Failure("waited %.0f s in vain: %s" % (timeout * PATIENCE, what))
         time.sleep(every)
@@ -120,6 +121,12 @@ def _child_setup():
 
 
 _logs_begun = set()
+_watched = []
+
+
+def check_watched():
+    for process in _watched:
+        process.check_alive()
 
 
 class Process:
@@ -147,11 +154,18 @@ class Process:
     def pid(self):
         return self.popen.pid
 
+    def watch(self):
+        """From here on every wait of this test fails at once when this process is dead."""
+        _watched.append(self)
+        return self
+
     def alive(self):
         return self.popen.poll() is None
 
     def check_alive(self):
         if not self.alive():
+            if self in _watched:
+                _watched.remove(self)
             raise Failure("%s ended with status %s: %s" %
                           (self.name, self.popen.returncode, self.log_tail()))
 
@@ -160,11 +174,15 @@ class Process:
             os.kill(self.popen.pid, signum)
 
     def kill9(self):
+        if self in _watched:
+            _watched.remove(self)
         self.signal(signal.SIGKILL)
         self.popen.wait()
 
     def stop(self, timeout=10):
         """Asks it to end, in the end insists; returns its exit status."""
+        if self in _watched:
+            _watched.remove(self)
         if self.alive():
             self.signal(signal.SIGCONT)
             self.signal(signal.SIGTERM)
@@ -270,7 +288,10 @@ def main(test):
         raise
     except BaseException as error:
         text = str(error) if isinstance(error, Failure) else traceback.format_exc()
-        tap.ok(False, "the bench stands", text)
+        try:
+            tap.ok(False, "the bench stands", text)
+        except BrokenPipeError:
+            sys.exit(1)
     tap.done()
 
 
@@ -485,6 +506,7 @@ class Guest:
                 self.buffer += data
             else:
                 self.process.check_alive()
+                check_watched()
 
     def ready(self, timeout=120):
         """Waits until the guest has booted."""
@@ -602,6 +624,7 @@ class Switch:
                                   stdout=subprocess.DEVNULL,
                                   stderr=subprocess.DEVNULL).returncode == 0
         wait_for("the control socket of vhu switch", answers, 20, 0.05)
+        self.process.watch()
         return self
 
     def show(self, what):
@@ -642,6 +665,7 @@ class Testpmd:
         huge_pages()
         self.process = Process(self.name, self.argv, stdin=subprocess.PIPE)
         self.wait(r"testpmd> ", self.process.log_start, 60)
+        self.process.watch()
         return self
 
     def mark(self):

@@ -65,14 +65,20 @@ void hostile_check_bystander(struct hostile *h)
 	assert_int_equal(h->bystander.nr_full, 0);
 }
 
-static void come(struct hostile *h)
+static void say_hello(struct hostile *h)
 {
-	fixture_attach(&h->victim, &h->drv, &h->drv_options);
 	if (h->started)
 		drv_start(&h->drv);
 	else
 		drv_negotiate(&h->drv);
-	fixture_settle();
+	while (fixture_pump(NULL))
+		;
+}
+
+static void come(struct hostile *h)
+{
+	fixture_attach(&h->victim, &h->drv, &h->drv_options);
+	say_hello(h);
 }
 
 static void go(struct hostile *h)
@@ -83,8 +89,12 @@ static void go(struct hostile *h)
 
 void hostile_again(struct hostile *h)
 {
-	go(h);
-	come(h);
+	drv_disconnect(&h->drv);
+	assert_true(check_until(fixture_pump(NULL), h->victim.closed == h->victim.connected));
+	for (unsigned int i = 0; i < h->drv.options.nr_rings; i++)
+		drv_ring_reset(&h->drv.ring[i]);
+	assert_int_equal(drv_connect(&h->drv, h->victim.path), 0);
+	say_hello(h);
 }
 
 void hostile_rounds(struct hostile *h, void (*attack)(struct hostile *h))

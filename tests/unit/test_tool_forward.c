@@ -14,7 +14,11 @@
 
 #include "switch/forward.h"
 
-enum { NR_PORTS = 5, NR_QUEUES = 2, MAX_SEEN = 64 };
+enum {
+	NR_PORTS = 5,
+	NR_QUEUES = 2,
+	MAX_SEEN = 64
+};
 
 /* A port that keeps what it is given. */
 struct fake {

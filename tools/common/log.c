@@ -61,6 +61,8 @@ void log_init(const char *program, int max_level, bool with_time)
 	log_state.max_level = max_level;
 	log_state.with_level = is_journal();
 	log_state.with_time = with_time;
+	/* Now, and not when the file with the time zone can no longer be opened. */
+	tzset();
 }
 
 static void write_line(const char *line, size_t len)

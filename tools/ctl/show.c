@@ -176,23 +176,34 @@ static void put_counters(struct out_table *table, const char *name, const json_t
 	out_cell(table, "%s", out_number(number, drops));
 }
 
+static bool is_used(const json_t *counters)
+{
+	for (const struct sw_counter_row *row = sw_counter_rows; row->name; row++)
+		if (number_of(counters, row->name))
+			return true;
+	return false;
+}
+
 static void put_port(struct out_table *table, const json_t *port, const struct earlier *earlier)
 {
 	const json_t *then = find_port(earlier->ports, text_of(port, "name"));
 	const json_t *queues = json_object_get(port, "queues"), *queue;
-	size_t i;
+	size_t i, used = 0;
 
 	put_counters(table, text_of(port, "name"), json_object_get(port, "counters"),
 		     json_object_get(then, "counters"), earlier->seconds);
-	if (json_array_size(queues) < 2)
-		return;
 	json_array_foreach(queues, i, queue)
 	{
+		if (is_used(queue))
+			used = i;
+	}
+	/* Those behind the last one that was ever used are of no interest, nor is a lone one. */
+	for (i = 0; used && i <= used; i++) {
 		char name[32];
 
 		snprintf(name, sizeof(name), "  queue %zu", i);
-		put_counters(table, name, queue, json_array_get(json_object_get(then, "queues"), i),
-			     earlier->seconds);
+		put_counters(table, name, json_array_get(queues, i),
+			     json_array_get(json_object_get(then, "queues"), i), earlier->seconds);
 	}
 }
 

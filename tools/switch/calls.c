@@ -22,6 +22,9 @@
 	}
 
 const struct sandbox_call switch_calls[] = {
+	/* What a frontend hands over. */
+	CALL(readlink, "whether an fd is an eventfd: its name in /proc/self/fd tells"),
+	CALL(readlinkat, "the same"),
 	/* add-port, later on. */
 	CALL(open, "a capture, /dev/net/tun, /etc/group for group="),
 	CALL(openat, "the same"),

@@ -110,13 +110,28 @@ struct program {
 
 /* ---- Command line ---- */
 
+/* True: there is a port of that name already. */
+static bool has_name_of(const struct program *program, const char *spec, char *err, size_t size)
+{
+	size_t len = strcspn(spec, "=") + 1;
+
+	for (unsigned int i = 0; i < program->nr_ports; i++) {
+		if (strncmp(program->ports[i], spec, len))
+			continue;
+		snprintf(err, size, "the name %.*s is given to another port", (int)len - 1, spec);
+		return true;
+	}
+	return false;
+}
+
 static int add_port_option(struct program *program, const char *option, const char *spec)
 {
 	char err[SW_ERR_MAX] = "";
 
 	if (program->nr_ports == MAX_PORT_OPTIONS)
 		return opt_error(&program->opt, option, "more than %d ports", MAX_PORT_OPTIONS);
-	if (sw_check_spec(spec, err, sizeof(err)) < 0) {
+	if (sw_check_spec(spec, err, sizeof(err)) < 0 ||
+	    has_name_of(program, spec, err, sizeof(err))) {
 		char what[512];
 
 		snprintf(what, sizeof(what), "%s %s", option, spec);
@@ -315,7 +330,7 @@ static int open_ports(struct program *program, bool taps, bool others)
 		if (err >= 0)
 			continue;
 		log_line(LOG_ERR, NULL, "--port %s: %s", spec, text);
-		return err == -EINVAL || err == -EEXIST ? OPT_EXIT : 1;
+		return 1;
 	}
 	return 0;
 }

@@ -20,7 +20,7 @@
 #include "switch/control.h"
 
 enum {
-	BUFFER_SIZE = 512 * 1024,
+	BUFFER_SIZE = 1024 * 1024,
 	FLUSH_SIZE = 256 * 1024,
 	FILE_HDR_LEN = 24,
 	RECORD_HDR_LEN = 16,
@@ -180,10 +180,9 @@ static int pcap_push(struct sw_queue *queue, const struct vhu_net_frame *frame)
 	struct timespec now;
 	uint8_t *to;
 
+	/* Then what is there gets committed, and the file another try. */
 	if (BUFFER_SIZE - pcap->len < RECORD_HDR_LEN + (size_t)frame->len)
-		flush(pcap);
-	if (BUFFER_SIZE - pcap->len < RECORD_HDR_LEN + (size_t)frame->len)
-		return -EAGAIN;
+		return -ENOSPC;
 	clock_gettime(CLOCK_REALTIME, &now);
 	to = pcap->buffer + pcap->len;
 	put32(to, (uint32_t)now.tv_sec);

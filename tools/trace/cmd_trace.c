@@ -74,7 +74,7 @@ static const struct sandbox_call calls[] = {
 struct program {
 	struct loop *loop;
 	struct show show;
-	int output_err;
+	int output_err, output_status;
 };
 
 static bool parse_end(const char *text, struct proxy_end *ret_end)
@@ -179,7 +179,8 @@ static void on_broken_output(void *arg, int err)
 	struct program *program = arg;
 
 	program->output_err = err;
-	loop_stop(program->loop, err == -EPIPE ? 0 : 1);
+	program->output_status = err == -EPIPE ? 0 : 1;
+	loop_stop(program->loop, program->output_status);
 }
 
 static int failed(const char *what, int err)
@@ -213,7 +214,8 @@ static int run_proxy(struct program *program, const struct settings *settings)
 	}
 	show_legend(&program->show);
 	proxy_start(proxy);
-	status = loop_run(program->loop);
+	/* loop_run() knows nothing of a stop before it. */
+	status = program->output_err ? program->output_status : loop_run(program->loop);
 	proxy_free(proxy);
 	if (program->output_err && program->output_err != -EPIPE)
 		failed("output", program->output_err);

@@ -429,8 +429,8 @@ void show_text(FILE *to, const struct trace_record *record, struct show_memory *
 void show_legend(struct show *show)
 {
 	static const char legend[] =
-		"    time s --> frontend   <-- backend     ==> <== the same on the backend's channel\n"
-		"           [1] step seen  (2) step inferred     ~ ring state   . note   ! violation\n";
+		"    time s --> frontend   <-- backend     <== ==> the backend's own channel\n"
+		"           [1] step seen  (2) step inferred    ~ ring's state    ! violation\n";
 
 	if (!show->json)
 		writer_put(show->writer, legend, sizeof(legend) - 1);
