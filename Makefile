@@ -24,7 +24,7 @@ all: deps-build $(BUILD)/build.ninja
 help:
 	@echo 'make            build libvhu and vhu in $(BUILD)/ (CC=clang BUILD=dir: with another compiler)'
 	@echo 'make check      all tests but the long ones. FAST=1: those without guests and foreign programs;'
-	@echo '                T=name: only those with name in their name; V=1: with all their output'
+	@echo '                T=name: only that one, or those with name in theirs; V=1: all output'
 	@echo 'make soak       the long tests (hours); takes T= and V= too'
 	@echo 'make demo       two Linux guests on one switch, every message shown'
 	@echo 'make lint       clang-format, clang-tidy, cppcheck, rooms. make format: rewrite the C files'

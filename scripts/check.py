@@ -224,20 +224,32 @@ class Runner:
         self.children = Children()
         self.screen = Screen(args.verbose)
         self.results = []
+        self.exact = any(args.only in self.short_names(name) for name in self.all_names())
 
     # Which tests there are
 
     def wants(self, name, tiers):
-        if self.args.only:
-            return self.args.only in name
-        return bool(self.wanted_tiers & set(tiers))
+        """A whole name (with or without folder and test_) is that test of any tier; a part of one, those of the tier."""
+        only = self.args.only
+        if only and self.exact:
+            return only in self.short_names(name)
+        return bool(self.wanted_tiers & set(tiers)) and (not only or only in name)
+
+    @staticmethod
+    def short_names(name):
+        stem = name.split("/")[-1]
+        return {name, stem, stem.removeprefix("test_")}
+
+    @staticmethod
+    def all_names():
+        scripts = (ROOT / "tests").glob("*/test_*.[cp]*")
+        return {f"{p.parent.name}/{p.stem}" for p in scripts} | {check[0] for check in SOURCE_CHECKS}
 
     def tier_for(self, tiers):
-        """What a test that adapts its counts is told: the highest wanted tier that it knows."""
-        fit = [t for t in TIERS if t in tiers and (self.args.only or t in self.wanted_tiers)]
-        if self.args.only and self.args.tier in fit:
-            return self.args.tier
-        return fit[-1] if fit else self.args.tier
+        """What a test that adapts its counts is told: the highest wanted tier that it knows, or its lowest."""
+        known = [t for t in TIERS if t in tiers]
+        wanted = [t for t in known if t in self.wanted_tiers]
+        return (wanted or known[::-1])[-1]
 
     def environment(self, tiers, build):
         env = dict(os.environ, CMOCKA_MESSAGE_OUTPUT="TAP", PYTHONUNBUFFERED="1",
@@ -264,9 +276,10 @@ class Runner:
         for directory in ("unit", "pair"):
             for source in sorted((ROOT / "tests" / directory).glob("test_*.c")):
                 tiers, limit, tsan = self.describe(source)
-                name = f"{directory}/{source.stem}" + ("" if variant == "plain" else f" [{variant}]")
+                name = f"{directory}/{source.stem}"
                 if (variant == "tsan" and not tsan) or not self.wants(name, tiers):
                     continue
+                name += "" if variant == "plain" else f" [{variant}]"
                 program = build / "tests" / f"{directory}_{source.stem}"
                 yield Test(name, prefix + [str(program)], tiers, (limit or 60) * what["slower"],
                            env=self.environment(tiers, build))
@@ -358,8 +371,8 @@ class Runner:
                     ("fast",), limit, tap=False, env=dict(os.environ))
         status, output, seconds = self.run_command(test)
         if status == 0:
-            output = output.replace("ninja: no work to do.\n", "").rstrip()
-            self.screen.line(f"     {test.name} ({seconds:.1f} s)" + (f"\n{output}" if output else ""))
+            told = f"\n{output.rstrip()}" if self.args.verbose else ""
+            self.screen.line(f"     {test.name} ({seconds:.1f} s){told}")
             return True
         result = Result(failed=1, output=output, seconds=seconds, trouble=self.ending(status, test))
         self.results.append((test, result))
@@ -452,7 +465,7 @@ def main():
     parser = argparse.ArgumentParser(description="build and run the tests")
     parser.add_argument("--tier", choices=TIERS, default="check")
     parser.add_argument("--build", default="build", help="folder of the plain build")
-    parser.add_argument("--only", help="only tests with this in their name, of any tier")
+    parser.add_argument("--only", help="only the test of this name, or tests with it in their name")
     parser.add_argument("--verbose", action="store_true", help="show all output")
     parser.add_argument("--selftest", action="store_true", help="look whether failures are counted")
     args = parser.parse_args()

@@ -16,8 +16,7 @@ static const struct command {
 	int (*run)(int argc, char **argv);
 	const char *summary;
 } commands[] = {
-	{ "switch", cmd_switch,
-	  "join virtual machines and host interfaces in one Ethernet" },
+	{ "switch", cmd_switch, "join virtual machines and host interfaces in one Ethernet" },
 	{ "ctl", cmd_ctl, "look into a running switch, and change it" },
 	{ "trace", cmd_trace, "show every message between a frontend and a backend" },
 };

@@ -65,7 +65,6 @@ static int refuse(struct vhu_backend *be, const struct vhu_msg *msg, int err,
 {
 	const struct vhu_request_row *row = vhu_request_row(VHU_CHANNEL_MAIN, msg->hdr.request);
 	bool can_ack = wants_ack(be, msg) && (!row || row->reply != VHU_REPLY_ALWAYS);
-	struct vhu_reason dropped;
 	struct vhu_msg reply;
 
 	vhu_be_emit(be, VHU_EVENT_REFUSED, msg, vhu_wire_ring(VHU_CHANNEL_MAIN, msg), why->text);
@@ -75,13 +74,18 @@ static int refuse(struct vhu_backend *be, const struct vhu_msg *msg, int err,
 		reply.u64 = 1;
 		return send_reply(be, &reply, why);
 	}
-	/* nobody waits, and nothing the device does depends on it */
-	if (!row) {
-		vhu_be_complain(be, why->text);
-		return 0;
-	}
-	dropped = *why;
-	return vhu_refuse(why, err, "%s", dropped.text);
+	return err;
+}
+
+/* Reasons of the layers below name the thing and the rule; the message is named here. */
+static void name_request(const struct vhu_request_row *row, struct vhu_reason *why)
+{
+	struct vhu_reason inner = *why;
+	size_t len = strlen(row->name);
+
+	if (strncmp(inner.text, row->name, len) != 0)
+		snprintf(why->text, sizeof(why->text), "%s: %.*s", row->name,
+			 (int)(sizeof(why->text) - len - 3), inner.text);
 }
 
 static int complete(struct vhu_backend *be, struct vhu_msg *msg, struct vhu_msg *reply,
@@ -127,8 +131,10 @@ static int handle(struct vhu_backend *be, struct vhu_reason *why)
 	}
 	vhu_msg_init_reply(&reply, msg, sizeof(uint64_t));
 	err = h->handle(be, msg, &reply, why);
-	if (err)
+	if (err) {
+		name_request(row, why);
 		return refuse(be, msg, err, why);
+	}
 	if (!(row->flags & VHU_ROW_QUIET))
 		return complete(be, msg, &reply, why);
 	be->phase = PHASE_PARKED;

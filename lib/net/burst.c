@@ -108,6 +108,8 @@ static enum vhu_net_drop make_frame(struct vhu_net_burst *burst, unsigned int i,
 	frame->head = head;
 	if (vhu_net_hdr_check(&frame->hdr, frame->len, view->features, NULL))
 		return VHU_NET_DROP_BAD_HDR;
+	/* A driver cannot vouch for a checksum (virtio 1.2, 5.1.6.2.1): the receiver would believe. */
+	frame->hdr.flags &= VHU_NET_HDR_NEEDS_CSUM;
 	iov = &burst->iov[burst->nr_iov];
 	frame->iov = iov;
 	for (left = frame->len - frame->head_len; left; cursor.seg++, cursor.off = 0) {

@@ -37,7 +37,7 @@ static int parse_ipv4(const uint8_t *head, size_t head_len, struct vhu_net_layou
 
 	if (head_len - layout->l3 < VHU_IPV4_LEN || ip[0] >> 4 != 4)
 		return -EPROTO;
-	len = (ip[0] & 0xfU) * 4;
+	len = (size_t)(ip[0] & 0xf) * 4;
 	if (len < VHU_IPV4_LEN || len > head_len - layout->l3)
 		return -EPROTO;
 	layout->version = 4;
@@ -69,7 +69,7 @@ static int parse_ipv6(const uint8_t *head, size_t head_len, struct vhu_net_layou
 		if (head_len - at < 8)
 			return -EPROTO;
 		/* The fragment header's second byte is reserved, its length fixed (RFC 8200, 4.5). */
-		len = type == VHU_PROTO_FRAGMENT ? 8 : (head[at + 1] + 1U) * 8;
+		len = type == VHU_PROTO_FRAGMENT ? 8 : ((size_t)head[at + 1] + 1) * 8;
 		if (len > head_len - at)
 			return -EPROTO;
 		next_at = at;

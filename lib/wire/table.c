@@ -190,7 +190,7 @@ static const struct vhu_payload_row payload_rows[VHU_PAYLOAD_END] = {
 	[VHU_PAYLOAD_VRING_FD]          = {"vring fd",          8, 8, vring_fd_fields},
 	[VHU_PAYLOAD_VRING_STATE]       = {"vring state",       8, 8, vring_state_fields},
 	[VHU_PAYLOAD_VRING_ADDR]        = {"vring addr",       40, 40, vring_addr_fields},
-	[VHU_PAYLOAD_MEM_TABLE]         = {"memory table",      MEM_HEAD + REGION,
+	[VHU_PAYLOAD_MEM_TABLE]         = {"memory table",      MEM_HEAD,
 					   MEM_HEAD + VHU_MAX_MSG_REGIONS * REGION, mem_table_fields},
 	[VHU_PAYLOAD_MEM_REG]           = {"memory region",     8 + REGION, 8 + REGION, mem_reg_fields},
 	[VHU_PAYLOAD_LOG]               = {"log",               8, 16, log_fields},

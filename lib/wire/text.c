@@ -139,8 +139,12 @@ static enum vhu_payload payload_of(enum vhu_channel channel, const struct vhu_ms
 
 	if (!row)
 		return VHU_PAYLOAD_NONE;
-	if (!is_reply)
+	if (!is_reply) {
+		/* In postcopy the frontend acknowledges the table that came back. */
+		if (row->payload == VHU_PAYLOAD_MEM_TABLE && msg->hdr.size == sizeof(uint64_t))
+			return VHU_PAYLOAD_ACK;
 		return row->payload;
+	}
 	/* In postcopy the table comes back, with the backend's addresses. */
 	if (row->payload == VHU_PAYLOAD_MEM_TABLE && msg->hdr.size > sizeof(uint64_t))
 		return VHU_PAYLOAD_MEM_TABLE;

@@ -4,6 +4,10 @@
  *
  * Promises: nothing outside of the frame is read, what is emitted fits the receiver, begins with
  * the same Ethernet header and tags, and is bounded in number and size. A broken one aborts.
+ * tests/unit/test_net_fuzz.c drives it without libFuzzer. With it:
+ *	clang -g -O1 -fsanitize=fuzzer,address,undefined -D_GNU_SOURCE -Iinclude -Ilib \
+ *		tests/fuzz/fuzz_net_fit.c build-asan/lib/libvhu.a -o fuzz_net_fit
+ *
  * Input: 4 bytes that choose features, caps, head length and pieces; 10 of header; the frame.
  */
 #include <stdlib.h>

@@ -196,6 +196,7 @@ def vlan_part(tap, switch, guest, home):
               "ip addr add 10.10.0.1/24 dev eth1.10; ip link set eth1.10 up; "
               "ip addr add 10.20.0.1/24 dev eth1.20; ip link set eth1.20 up")
     c.ns.run("ip addr add 10.20.0.13/24 dev tc")
+    b.ns.run("ip addr add 10.20.0.12/24 dev tb")  # in VLAN 10, where that network is not
     tap.case("guest_on_a_trunk_reaches_an_access_port", reaches, a, "10.10.0.1")
     tap.case("guest_on_a_trunk_reaches_another_vlan", reaches, c, "10.20.0.1")
     tap.case("guest_keeps_its_vlans_apart", reaches_not, b, "10.20.0.1")

@@ -59,11 +59,84 @@ static unsigned int count_maps(void)
 	return nr;
 }
 
+#if !CHECK_SANITIZED
+/*
+ * mallinfo() counts what the allocator itself caches, so every allocation of the process goes
+ * through here: glibc allows a program to bring its own.
+ */
+void *__libc_malloc(size_t size);
+void *__libc_calloc(size_t nr, size_t size);
+void *__libc_realloc(void *old, size_t size);
+void *__libc_memalign(size_t align, size_t size);
+void __libc_free(void *old);
+
+static size_t live;
+
+static void *gained(void *at)
+{
+	__atomic_fetch_add(&live, malloc_usable_size(at), __ATOMIC_RELAXED);
+	return at;
+}
+
+static void lost(void *at)
+{
+	__atomic_fetch_sub(&live, malloc_usable_size(at), __ATOMIC_RELAXED);
+}
+
+void *malloc(size_t size)
+{
+	return gained(__libc_malloc(size));
+}
+
+void *calloc(size_t nr, size_t size)
+{
+	return gained(__libc_calloc(nr, size));
+}
+
+void *realloc(void *old, size_t size)
+{
+	size_t had = malloc_usable_size(old);
+	void *at = __libc_realloc(old, size);
+
+	if (at || size == 0)
+		__atomic_fetch_sub(&live, had, __ATOMIC_RELAXED);
+	return gained(at);
+}
+
+void *aligned_alloc(size_t align, size_t size)
+{
+	return gained(__libc_memalign(align, size));
+}
+
+void *memalign(size_t align, size_t size)
+{
+	return gained(__libc_memalign(align, size));
+}
+
+int posix_memalign(void **ret_at, size_t align, size_t size)
+{
+	void *at = gained(__libc_memalign(align, size));
+
+	if (!at)
+		return ENOMEM;
+	*ret_at = at;
+	return 0;
+}
+
+void free(void *old)
+{
+	lost(old);
+	__libc_free(old);
+}
+#else
+static const size_t live;
+#endif
+
 void tally_take(struct tally *ret_tally)
 {
 	ret_tally->fds = count_fds();
 	ret_tally->maps = count_maps();
-	ret_tally->heap = CHECK_SANITIZED ? 0 : mallinfo2().uordblks;
+	ret_tally->heap = __atomic_load_n(&live, __ATOMIC_RELAXED);
 }
 
 void tally_check(const struct tally *before)

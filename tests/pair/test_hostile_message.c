@@ -342,7 +342,7 @@ static void wrong_counts(struct hostile *h)
 		table.region[i].mmap_offset = i * 0x10000;
 		fds[i] = h->drv.mem.region[0].fd;
 	}
-	hostile_refused(h, VHU_SET_MEM_TABLE, &table, 8, NULL, 0, "SET_MEM_TABLE|region");
+	hostile_refused(h, VHU_SET_MEM_TABLE, &table, 8, NULL, 0, "SET_MEM_TABLE");
 	table.nr = 9;
 	fds[0] = h->drv.mem.region[0].fd;
 	for (unsigned int i = 0; i < 9; i++)

@@ -21,7 +21,7 @@ import time
 import traceback
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-VHU = os.environ.get("VHU") or os.path.join(os.environ.get("VHU_BUILD") or os.path.join(ROOT, "build"), "vhu")
+VHU = os.path.abspath(os.environ.get("VHU") or os.path.join(os.environ.get("VHU_BUILD") or os.path.join(ROOT, "build"), "vhu"))
 PATIENCE = float(os.environ.get("VHU_PATIENCE", "1"))
 BASE = tempfile.mkdtemp(prefix="vhu-cli-")
 TESTS = []

@@ -28,7 +28,7 @@ PATIENCE = float(os.environ.get("VHU_PATIENCE", "1"))
 BASE = tempfile.mkdtemp(prefix="vhu-trace-")
 SANITIZED = os.path.exists(VHU) and b"__asan_init" in open(VHU, "rb").read()
 TESTS = []
-tracers = []
+deeds = []
 
 GET_FEATURES, SET_FEATURES, SET_OWNER, SET_MEM_TABLE = 1, 2, 3, 5
 SET_VRING_NUM, SET_VRING_ADDR, SET_VRING_BASE, GET_VRING_BASE = 8, 9, 10, 11
@@ -40,9 +40,14 @@ MRG_RXBUF, PROTOCOL_FEATURES, VERSION_1 = 1 << 15, 1 << 30, 1 << 32
 REPLY_ACK, BACKEND_REQ, CONFIG, STATUS = 1 << 3, 1 << 5, 1 << 9, 1 << 16
 
 
+def at_end(deed):
+    """Remembers a deed for the end of the test; the last remembered is done first."""
+    deeds.append(deed)
+
+
 def stop_all():
-    while tracers:
-        tracers.pop().kill()
+    while deeds:
+        deeds.pop()()
 
 
 def clean_up():
@@ -142,7 +147,7 @@ class Tracer:
         self.lines, self.err = [], ""
         self.process = subprocess.Popen([program, "trace", *words], stdin=subprocess.DEVNULL,
                                         stdout=subprocess.PIPE, stderr=subprocess.PIPE, **more)
-        tracers.append(self)
+        at_end(self.kill)
         if read:
             self.reader = threading.Thread(target=self.read, daemon=True)
             self.reader.start()

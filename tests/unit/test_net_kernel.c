@@ -61,10 +61,6 @@ static int set_link(const char *name)
 	ifr.ifr_mtu = MTU;
 	if (ioctl(net.sock, SIOCSIFMTU, &ifr) != 0)
 		return -1;
-	/* All segments of a frame have to wait there until they are read. */
-	ifr.ifr_qlen = CATCH_FRAMES;
-	if (ioctl(net.sock, SIOCSIFTXQLEN, &ifr) != 0)
-		return -1;
 	if (ioctl(net.sock, SIOCGIFFLAGS, &ifr) != 0)
 		return -1;
 	ifr.ifr_flags |= IFF_UP;

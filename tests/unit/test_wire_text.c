@@ -147,6 +147,8 @@ static void the_table_that_comes_back_in_postcopy_is_a_table(void **state)
 	(void)state;
 	msg.mem.nr = 1;
 	assert_text(VHU_CHANNEL_MAIN, &msg, true, "regions 1");
+	msg = request(VHU_SET_MEM_TABLE, 8); /* and is acknowledged */
+	assert_main(&msg, "ok");
 }
 
 static void an_acknowledgement_says_how_it_went(void **state)

@@ -35,8 +35,7 @@ static void put_names(char *buf, size_t size, const char *before, const json_t *
 	used += (size_t)snprintf(buf + used, size - used, "%s", before);
 	if (!json_array_size(names))
 		snprintf(buf + used, size - used, " none");
-	json_array_foreach(names, i, name)
-	{
+	json_array_foreach(names, i, name) {
 		const char *text = json_string_value(name);
 
 		if (!text || used + strlen(text) + 2 > size)
@@ -96,8 +95,7 @@ int show_ports(const json_t *reply, const json_t *before, double seconds, FILE *
 	(void)seconds;
 	if (!table)
 		return -ENOMEM;
-	json_array_foreach(ports, i, port)
-	{
+	json_array_foreach(ports, i, port) {
 		out_cell(table, "%s", text_of(port, "name"));
 		out_cell(table, "%s", text_of(port, "kind"));
 		out_cell(table, "%s", text_of(port, "state"));
@@ -130,8 +128,7 @@ static const json_t *find_port(const json_t *ports, const char *name)
 	const json_t *port;
 	size_t i;
 
-	json_array_foreach(ports, i, port)
-	{
+	json_array_foreach(ports, i, port) {
 		if (!strcmp(text_of(port, "name"), name))
 			return port;
 	}
@@ -176,34 +173,23 @@ static void put_counters(struct out_table *table, const char *name, const json_t
 	out_cell(table, "%s", out_number(number, drops));
 }
 
-static bool is_used(const json_t *counters)
-{
-	for (const struct sw_counter_row *row = sw_counter_rows; row->name; row++)
-		if (number_of(counters, row->name))
-			return true;
-	return false;
-}
-
 static void put_port(struct out_table *table, const json_t *port, const struct earlier *earlier)
 {
 	const json_t *then = find_port(earlier->ports, text_of(port, "name"));
 	const json_t *queues = json_object_get(port, "queues"), *queue;
-	size_t i, used = 0;
+	size_t i;
 
 	put_counters(table, text_of(port, "name"), json_object_get(port, "counters"),
 		     json_object_get(then, "counters"), earlier->seconds);
-	json_array_foreach(queues, i, queue)
-	{
-		if (is_used(queue))
-			used = i;
-	}
-	/* Those behind the last one that was ever used are of no interest, nor is a lone one. */
-	for (i = 0; used && i <= used; i++) {
+	/* A lone one would say the same again. */
+	if (json_array_size(queues) < 2)
+		return;
+	json_array_foreach(queues, i, queue) {
 		char name[32];
 
 		snprintf(name, sizeof(name), "  queue %zu", i);
-		put_counters(table, name, json_array_get(queues, i),
-			     json_array_get(json_object_get(then, "queues"), i), earlier->seconds);
+		put_counters(table, name, queue, json_array_get(json_object_get(then, "queues"), i),
+			     earlier->seconds);
 	}
 }
 
@@ -236,7 +222,7 @@ static void show_drops(const json_t *port, const struct earlier *earlier, FILE *
 	bool any;
 
 	then = json_object_get(then, "counters");
-	snprintf(text, sizeof(text), "%.64s: dropped of what was", text_of(port, "name"));
+	snprintf(text, sizeof(text), "%.64s: dropped", text_of(port, "name"));
 	any = put_causes(text, sizeof(text), now, then, earlier->seconds, false);
 	if (any)
 		strncat(text, ";", sizeof(text) - strlen(text) - 1);
@@ -268,10 +254,12 @@ int show_counters(const json_t *reply, const json_t *before, double seconds, FIL
 
 	if (!table)
 		return -ENOMEM;
-	json_array_foreach(ports, i, port) put_port(table, port, &earlier);
+	json_array_foreach(ports, i, port)
+		put_port(table, port, &earlier);
 	err = out_table_print(table, to);
 	out_table_free(table);
-	json_array_foreach(ports, i, port) show_drops(port, &earlier, to);
+	json_array_foreach(ports, i, port)
+		show_drops(port, &earlier, to);
 	return err;
 }
 
@@ -292,8 +280,7 @@ int show_fdb(const json_t *reply, const json_t *before, double seconds, FILE *to
 	(void)seconds;
 	if (!table)
 		return -ENOMEM;
-	json_array_foreach(json_object_get(reply, "fdb"), i, entry)
-	{
+	json_array_foreach(json_object_get(reply, "fdb"), i, entry) {
 		out_cell(table, "%s", text_of(entry, "mac"));
 		if (number_of(entry, "vlan"))
 			out_cell(table, "%" PRIu64, number_of(entry, "vlan"));

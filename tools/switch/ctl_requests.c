@@ -80,6 +80,14 @@ static void put_features(json_t *object, const char *key, uint64_t bits,
 	json_object_set_new(object, names_key, names);
 }
 
+static bool is_used(const struct sw_counters *counters)
+{
+	for (const struct sw_counter_row *row = sw_counter_rows; row->name; row++)
+		if (sw_counter(counters, row))
+			return true;
+	return false;
+}
+
 static json_t *counters_object(const struct sw_counters *counters)
 {
 	json_t *object = json_object();
@@ -115,23 +123,29 @@ static int add_port_counters(void *arg, const struct sw_port_info *port)
 	json_t *object = json_object();
 
 	json_object_set_new(object, "name", json_safe(port->name));
-	json_object_set_new(object, "nr_queues", json_integer(port->nr_queues));
 	json_object_set_new(object, "counters", counters_object(&port->counters));
 	json_array_append_new(arg, object);
 	return 0;
 }
 
-/* After the walk over the ports: it must not be disturbed. */
+/*
+ * After the walk over the ports: it must not be disturbed. Up to the last queue that was ever used:
+ * a port may have 128, and most guests use one.
+ */
 static void add_queue_counters(struct vhu_switch *sw, json_t *port)
 {
 	const char *name = json_string_value(json_object_get(port, "name"));
-	json_int_t nr = json_integer_value(json_object_get(port, "nr_queues"));
+	unsigned int nr = 0;
 	json_t *queues = json_array();
+	struct sw_counters counters;
 
-	json_object_del(port, "nr_queues");
-	for (unsigned int i = 0; name && i < nr; i++) {
-		struct sw_counters counters;
-
+	for (unsigned int i = 0; name && i < SW_QUEUES_MAX; i++) {
+		if (sw_port_queue_counters(sw, name, i, &counters))
+			break;
+		if (is_used(&counters))
+			nr = i + 1;
+	}
+	for (unsigned int i = 0; i < nr; i++) {
 		if (sw_port_queue_counters(sw, name, i, &counters))
 			break;
 		json_array_append_new(queues, counters_object(&counters));
@@ -154,7 +168,8 @@ static int show_counters(struct request *req)
 	size_t i;
 
 	sw_each_port(req->sw, add_port_counters, ports);
-	json_array_foreach(ports, i, port) add_queue_counters(req->sw, port);
+	json_array_foreach(ports, i, port)
+		add_queue_counters(req->sw, port);
 	json_object_set_new(req->reply, "ports", ports);
 	return 0;
 }

@@ -101,13 +101,10 @@ static int parse_rest(struct opt *opt, struct settings *settings)
 	if (!first && settings->ends[TRACE_FRONTEND].path && settings->ends[TRACE_BACKEND].path)
 		return -1;
 	if (settings->ends[TRACE_FRONTEND].path || settings->ends[TRACE_BACKEND].path)
-		return opt_error(opt, "",
-				 "--frontend and --backend go together, without LISTEN "
-				 "and CONNECT");
-	if (!second)
-		return opt_error(opt, "",
-				 "two sockets are needed, the frontend's and the "
-				 "backend's");
+		return opt_error(opt, "--frontend",
+				 "goes with --backend, without LISTEN and CONNECT");
+	if (!first || !second)
+		return opt_error(opt, "", "two sockets are needed: LISTEN and CONNECT");
 	if (third)
 		return opt_error(opt, third, "too many arguments");
 	if (!*first || !*second)

@@ -81,7 +81,7 @@ static void describe_file(char *link, uint64_t bytes, char text[TRACE_FD_TEXT])
 	char size[32];
 
 	if (len > tail && !strcmp(link + len - tail, deleted))
-		link[len -= tail] = '\0';
+		link[len - tail] = '\0';
 	if (!strncmp(link, "/memfd:", 7))
 		link++;
 	fds_size(size, sizeof(size), bytes);

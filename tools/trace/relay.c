@@ -32,6 +32,7 @@ struct relay {
 	uint64_t seq; /* of the frontend's last request */
 	unsigned long nr_messages, nr_violations;
 	bool is_fruitful;
+	bool table_came_back; /* postcopy: the frontend acknowledges that */
 
 	/* The message at hand, from its coming in to its having been passed on. */
 	struct trace_record now;
@@ -158,8 +159,16 @@ static void judge(struct relay *relay, const struct vhu_msg *msg)
 	int err = vhu_wire_check(now->channel, msg, is_answerer, relay->protocol_features,
 				 VHU_MAX_RINGS, &relay->why);
 
-	/* A number that we do not know may well be known to the two. */
-	if (err && err != -EOPNOTSUPP)
+	if (now->channel == VHU_CHANNEL_MAIN && msg->hdr.request == VHU_SET_MEM_TABLE) {
+		if (relay->table_came_back && !is_answerer && msg->hdr.size == sizeof(msg->u64))
+			err = 0;
+		relay->table_came_back = is_answerer && msg->hdr.size > sizeof(msg->u64);
+	}
+	/*
+	 * A number that we do not know may well be known to the two. A feature that was not agreed
+	 * is the asker's fault and has been named.
+	 */
+	if (err && err != -EOPNOTSUPP && !(err == -EACCES && is_answerer))
 		now->text = relay->why.text;
 	else if (now->is_reply && is_answerer && !relay->is_answer) {
 		vhu_refuse(&relay->why, 0, "nobody waits for this reply");
@@ -247,7 +256,8 @@ static void on_passed(struct relay *relay, enum vhu_channel channel, enum trace_
 	struct trace_record now = relay->now;
 
 	if (relay->is_answer && relay->nr_skipped)
-		say(relay, "%u earlier request(s) got no reply", relay->nr_skipped);
+		say(relay, "%u earlier request%s got no reply", relay->nr_skipped,
+		    relay->nr_skipped == 1 ? "" : "s");
 	now.msg = msg;
 	now.fds = (const char(*)[TRACE_FD_TEXT])relay->fds;
 	emit(relay, &now);

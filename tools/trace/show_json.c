@@ -69,6 +69,14 @@ static void put_bits(FILE *to, uint64_t bits, const char *(*name_of)(unsigned in
 	fputs("]}", to);
 }
 
+/* Seconds, to the microsecond. */
+static void put_seconds(FILE *to, uint64_t ns)
+{
+	uint64_t us = ns / 1000;
+
+	fprintf(to, "%" PRIu64 ".%06u", us / 1000000, (unsigned int)(us % 1000000));
+}
+
 struct fields {
 	FILE *to;
 	const char *between;
@@ -187,8 +195,8 @@ static void put_ready(FILE *to, const struct trace_record *record)
 	for (int step = 1; step <= TRACE_STEPS; step++) {
 		if (!record->steps_ns[step])
 			continue;
-		fprintf(to, "%s\"%d\": %.6f", between, step,
-			(double)(record->steps_ns[step] / 1000) / 1e6);
+		fprintf(to, "%s\"%d\": ", between, step);
+		put_seconds(to, record->steps_ns[step]);
 		between = ", ";
 	}
 	fputc('}', to);
@@ -233,8 +241,9 @@ static void put_event(FILE *to, const struct trace_record *record)
 
 void show_json(FILE *to, const struct trace_record *record)
 {
-	fprintf(to, "{\"t\": %.6f, \"conn\": %u", (double)(record->time_ns / 1000) / 1e6,
-		record->conn);
+	fputs("{\"t\": ", to);
+	put_seconds(to, record->time_ns);
+	fprintf(to, ", \"conn\": %u", record->conn);
 	put_key_string(to, "event", events[record->kind]);
 	if (record->kind == TRACE_MESSAGE)
 		put_key_string(to, "dir", sides[record->side]);

@@ -77,6 +77,35 @@ static void put_words(FILE *to, unsigned int used, unsigned int indent, const ch
 	out_wrapped(to, used, indent, out_safe(safe, sizeof(safe), text));
 }
 
+/* Items with commas between: goes on in the next line with a whole item, where there is one. */
+static void put_items(FILE *to, unsigned int used, const char *text)
+{
+	char safe[2048], *item = out_safe(safe, sizeof(safe), text);
+	bool is_first = true;
+
+	for (char *end; *item; item = end) {
+		unsigned int space = is_first ? 0 : 1, len;
+
+		end = strstr(item, ", ");
+		end = end ? end + 1 : item + strlen(item);
+		len = (unsigned int)(end - item);
+		if (used + space + len > OUT_WIDTH) {
+			if (COL_MORE + len > OUT_WIDTH) {
+				out_wrapped(to, used, used < COL_DETAIL ? used : COL_DETAIL, item);
+				return;
+			}
+			fprintf(to, "\n%*s", COL_MORE, "");
+			used = COL_MORE;
+			space = 0;
+		}
+		fprintf(to, "%*s%.*s", (int)space, "", (int)len, item);
+		used += space + len;
+		is_first = false;
+		end += *end == ' ';
+	}
+	fputc('\n', to);
+}
+
 /* Left text, then right text at the end of the line, or in the next line if there is no room. */
 static void put_sides(FILE *to, unsigned int used, const char *left, const char *right)
 {
@@ -309,8 +338,8 @@ static void put_message(FILE *to, const struct trace_record *record, struct show
 		put_sides(to, used, out_safe(safe, sizeof(safe), detail.text), duration);
 	} else {
 		if (*duration)
-			add(&detail, " %s", duration);
-		put_words(to, used, COL_DETAIL < used ? COL_DETAIL : used, detail.text);
+			add(&detail, ", %s", duration);
+		put_items(to, used, detail.text);
 	}
 	if (detail.has_set)
 		put_set(to, &detail, record->is_reply, memory);
