@@ -2,12 +2,14 @@
 # SPDX-License-Identifier: MIT
 # Runs the checks of the C sources that need no test program; what they look for stands in their own files.
 #
-# usage: scripts/lint.sh format|fix-format|tidy|cppcheck|rules|all
-# tidy reads how things are compiled from build-clang/ (make clang).
+# usage: scripts/lint.sh format|fix-format|tidy|cppcheck|rules|all [FOLDER]...
+# Without folders all of the project. tidy reads how things are compiled from build-clang/ (make clang).
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-mapfile -t sources < <(find include lib tools tests bench examples -name '*.[ch]' 2>/dev/null | sort)
+folders=("${@:2}")
+((${#folders[@]})) || folders=(include lib tools tests bench examples)
+mapfile -t sources < <(find "${folders[@]}" -name '*.[ch]' 2>/dev/null | sort)
 jobs=$(nproc)
 
 need()

@@ -102,11 +102,23 @@ static void watch_sock(struct vhu_backend *be, uint32_t events)
 	epoll_ctl(be->epoll_fd, EPOLL_CTL_MOD, vhu_sock_fd(be->sock), &event);
 }
 
+/*
+ * A reader that comes online just now may be seen with an older epoch for a moment, so the answer
+ * can go back from true to false: whenever it is false the domain has to be watched.
+ */
+static bool has_passed(struct vhu_backend *be)
+{
+	bool passed = vhu_domain_passed(be->domain, be->ticket);
+
+	if (!passed)
+		watch_domain(be, true);
+	return passed;
+}
+
 static void take_ticket(struct vhu_backend *be)
 {
 	be->ticket = vhu_domain_ticket(be->domain);
-	if (!vhu_domain_passed(be->domain, be->ticket))
-		watch_domain(be, true);
+	has_passed(be);
 }
 
 /* ---- timer: one for all deadlines ---- */
@@ -255,7 +267,7 @@ static void read_messages(struct vhu_backend *be)
 		if (be->phase != PHASE_PARKED)
 			continue;
 		take_ticket(be);
-		if (!vhu_domain_passed(be->domain, be->ticket)) {
+		if (!has_passed(be)) {
 			watch_sock(be, 0); /* the rest of its messages waits in the socket */
 			break;
 		}
@@ -335,7 +347,7 @@ static void process_connection(struct vhu_backend *be)
 		return;
 	}
 	if (be->phase == PHASE_PARKED) {
-		if (!vhu_domain_passed(be->domain, be->ticket))
+		if (!has_passed(be))
 			return;
 		after_parking(be);
 	}
@@ -378,7 +390,7 @@ int vhu_backend_process(struct vhu_backend *be)
 	/* the old connection first: its end may be what makes room for the next */
 	if (be->phase == PHASE_CONNECTED || be->phase == PHASE_PARKED)
 		process_connection(be);
-	if (be->phase == PHASE_CLOSING && vhu_domain_passed(be->domain, be->ticket))
+	if (be->phase == PHASE_CLOSING && has_passed(be))
 		finish_closing(be);
 	if (want_accept && be->phase != PHASE_CLOSING)
 		accept_one(be);
@@ -538,7 +550,7 @@ int vhu_backend_close(struct vhu_backend *backend)
 		}
 	}
 	if (backend->phase == PHASE_CLOSING) {
-		if (!vhu_domain_passed(backend->domain, backend->ticket))
+		if (!has_passed(backend))
 			return -EINPROGRESS;
 		finish_closing(backend);
 	}

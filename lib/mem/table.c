@@ -231,6 +231,24 @@ static struct vhu_mem *copy_table(const struct vhu_mem *old, unsigned int skip, 
 	return mem;
 }
 
+/* The very same region of the very same file. */
+static bool is_there(const struct vhu_mem *mem, const struct vhu_region *region, int fd)
+{
+	struct stat st;
+
+	if (!mem || fstat(fd, &st) < 0)
+		return false;
+	for (unsigned int i = 0; i < mem->nr; i++) {
+		const struct vhu_mem_region *r = &mem->region[i];
+
+		if (r->gpa == region->gpa && r->size == region->size && r->uva == region->uva &&
+		    r->mmap_offset == region->mmap_offset && r->mapping->dev == st.st_dev &&
+		    r->mapping->ino == st.st_ino)
+			return true;
+	}
+	return false;
+}
+
 int vhu_mem_add(struct vhu_mem **ret_mem, const struct vhu_mem_owner *owner,
 		const struct vhu_mem *old, const struct vhu_region *region, int fd,
 		struct vhu_reason *why)
@@ -238,6 +256,14 @@ int vhu_mem_add(struct vhu_mem **ret_mem, const struct vhu_mem_owner *owner,
 	struct vhu_mem *mem;
 	int err;
 
+	/* QEMU before 8.0 adds each region once for every queue pair */
+	if (is_there(old, region, fd)) {
+		mem = copy_table(old, UINT32_MAX, 0);
+		if (!mem)
+			return vhu_refuse(why, -ENOMEM, "memory table: out of memory");
+		*ret_mem = mem;
+		return 0;
+	}
 	if (old && old->nr >= VHU_MAX_MEM_SLOTS)
 		return vhu_refuse(why, -EPROTO, "all %u memory slots are in use",
 				  VHU_MAX_MEM_SLOTS);

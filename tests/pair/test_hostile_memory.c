@@ -159,7 +159,9 @@ static void slots_that_do_not_fit(struct hostile *h)
 
 	/* hostile_refused() comes back with both regions in place each time. */
 	drv_mem_wire_region(there, &reg.region);
+	reg.region.size -= 0x1000;
 	hostile_refused(h, VHU_ADD_MEM_REG, &reg, sizeof(reg), &there->fd, 1, "ADD_MEM_REG");
+	drv_mem_wire_region(there, &reg.region);
 	reg.region.gpa += 0x1000;
 	reg.region.uva = 0xee00000000;
 	hostile_refused(h, VHU_ADD_MEM_REG, &reg, sizeof(reg), &there->fd, 1,

@@ -91,7 +91,7 @@ static void count_failure(struct sw_dest *dest, int err)
 	}
 }
 
-static void push(struct sw_forward *fwd, struct sw_dest *dest, const struct vhu_net_frame *frame)
+static int push(struct sw_forward *fwd, struct sw_dest *dest, const struct vhu_net_frame *frame)
 {
 	int ret = dest->queue->port->ops->push(dest->queue, frame);
 
@@ -99,11 +99,12 @@ static void push(struct sw_forward *fwd, struct sw_dest *dest, const struct vhu_
 		ret = push_again(fwd, dest, frame);
 	if (ret) {
 		count_failure(dest, ret);
-		return;
+		return ret;
 	}
 	dest->touch->is_stuck = false;
 	dest->frames++;
 	dest->bytes += frame->len;
+	return 0;
 }
 
 struct emit {
@@ -114,24 +115,27 @@ struct emit {
 static int emit(void *arg, const struct vhu_net_frame *frame)
 {
 	struct emit *to = arg;
+	int ret = push(to->fwd, to->dest, frame);
 
-	push(to->fwd, to->dest, frame);
-	return 0;
+	/* a receiver that is gone takes none of the rest either; it was counted with the first */
+	return ret == -ENOTCONN ? ret : 0;
 }
 
 static void push_fitting(struct sw_forward *fwd, struct sw_dest *dest,
 			 const struct vhu_net_frame *frame)
 {
 	struct emit to = { .fwd = fwd, .dest = dest };
+	int ret;
 
 	if (vhu_net_fits(frame, dest->caps)) {
 		push(fwd, dest, frame);
 		return;
 	}
-	if (vhu_net_fit(frame, dest->caps, emit, &to))
-		sw_count(&dest->counters->tx_drop_unfit, 1);
-	else
+	ret = vhu_net_fit(frame, dest->caps, emit, &to);
+	if (!ret)
 		sw_count(&dest->counters->tx_segmented, 1);
+	else if (ret != -ENOTCONN)
+		sw_count(&dest->counters->tx_drop_unfit, 1);
 }
 
 /* Publishes, or takes back if the sender's memory has vanished, whatever this burst has put anywhere. */

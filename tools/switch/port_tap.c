@@ -264,7 +264,8 @@ static int tap_push(struct sw_queue *queue, const struct vhu_net_frame *frame)
 
 	if (frame->nr_iov + 2 > VHU_NET_IOV_MAX)
 		return -EMSGSIZE;
-	put_le16(hdr + 2, frame->hdr.hdr_len);
+	/* the guest's hint, and the kernel refuses one that is longer than the frame */
+	put_le16(hdr + 2, frame->hdr.hdr_len <= frame->len ? frame->hdr.hdr_len : 0);
 	put_le16(hdr + 4, frame->hdr.gso_size);
 	put_le16(hdr + 6, frame->hdr.csum_start);
 	put_le16(hdr + 8, frame->hdr.csum_offset);

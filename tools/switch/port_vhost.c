@@ -395,8 +395,11 @@ static enum sw_visit vhost_visit(struct sw_worker *worker, struct sw_queue *queu
  */
 static void vhost_attend(struct sw_queue *queue)
 {
-	if (!vhu_queue_trylock(queue->tx))
-		return; /* who has it commits */
+	if (!vhu_queue_trylock(queue->tx)) {
+		/* who has it may have looked at the ring as it was before: again, soon */
+		sw_worker_attend(sw_queue_worker(queue), queue);
+		return;
+	}
 	vhu_queue_disarm(queue->tx);
 	vhu_net_commit(queue->tx);
 	vhu_queue_unlock(queue->tx);
