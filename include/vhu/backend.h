@@ -14,62 +14,15 @@
 #ifndef VHU_BACKEND_H
 #define VHU_BACKEND_H
 
+#include <vhu/domain.h>
+#include <vhu/queue.h>
 #include <vhu/trace.h>
 
 #ifdef __cplusplus
 extern "C" {
 #endif
 
-/*
- * ---- Domain and readers ----
- *
- * One copy touches two devices, so before memory or a ring is taken away every thread that may be
- * copying has to have passed a point where it holds nothing. A reader tells of that point: online,
- * then quiescent after each burst, offline while it sleeps. A program that does everything on one
- * thread registers no reader.
- */
-struct vhu_domain;
-struct vhu_reader;
-
-VHU_API int vhu_domain_new(struct vhu_domain **ret_domain);
-/* All backends and readers of the domain have to be gone. NULL is allowed. */
-VHU_API void vhu_domain_free(struct vhu_domain *domain);
-
-/* Any thread. The reader begins offline. */
-VHU_API int vhu_reader_new(struct vhu_reader **ret_reader, struct vhu_domain *domain);
-/* The reader has to be offline. NULL is allowed. */
-VHU_API void vhu_reader_free(struct vhu_reader *reader);
-/* The reader's own thread: from now on it may hold pointers of this domain. */
-VHU_API void vhu_reader_online(struct vhu_reader *reader);
-/* The reader's own thread: holds nothing now, goes on. Costs two loads and a store. */
-VHU_API void vhu_reader_quiescent(struct vhu_reader *reader);
-/* The reader's own thread: holds nothing until it says online again. */
-VHU_API void vhu_reader_offline(struct vhu_reader *reader);
-
-/*
- * For the program's own shared data: after unpublishing something, take a ticket; when the ticket
- * has passed no reader holds it any more. Any thread.
- */
-VHU_API uint64_t vhu_domain_ticket(struct vhu_domain *domain);
-VHU_API bool vhu_domain_passed(struct vhu_domain *domain, uint64_t ticket);
-/* Waits until the ticket has passed. Never from a reader that is online. */
-VHU_API void vhu_domain_wait(struct vhu_domain *domain, uint64_t ticket);
-/* Edge-triggered: an event when tickets may have passed. Poll it with EPOLLET, never read it. */
-VHU_API int vhu_domain_fd(const struct vhu_domain *domain);
-
-/*
- * For the program's SIGBUS handler, with si_addr: if the address lies in memory mapped for this
- * domain, zero pages are put there, the device is marked as poisoned, and true is returned: the
- * handler returns and the burst goes on harmlessly; the device is closed at its end. False: the
- * fault is not ours. Async-signal-safe.
- */
-VHU_API bool vhu_domain_fault(struct vhu_domain *domain, const void *addr);
-
-/*
- * ---- Backend ----
- */
 struct vhu_backend;
-struct vhu_queue;
 
 /* All on the control thread, from within vhu_backend_process() or _close(). Any may be NULL. */
 struct vhu_backend_ops {
@@ -164,34 +117,6 @@ VHU_API enum vhu_ring_state vhu_backend_ring_state(const struct vhu_backend *bac
 
 /* The ring's data side. The same pointer for the backend's whole life. NULL: no such ring. */
 VHU_API struct vhu_queue *vhu_backend_queue(struct vhu_backend *backend, unsigned int ring);
-
-/*
- * ---- Queues: experimental. Data thread, reader online ----
- */
-
-/* Counters, written by the data thread, readable from any. */
-struct vhu_queue_stats {
-	uint64_t chains;	   /* taken from the available ring */
-	uint64_t bad_chains;	   /* returned unused: the walk was refused */
-	uint64_t calls;		   /* call eventfd written */
-	uint64_t calls_suppressed; /* the driver had asked for silence */
-	uint64_t arms;		   /* times that kicks were asked for */
-};
-VHU_API void vhu_queue_stats(const struct vhu_queue *queue, struct vhu_queue_stats *ret_stats);
-
-/*
- * Asks for kicks and looks once more. True: there is work already (the ring is disarmed again), do
- * it. False: a kick will come. arm, then sleep; never sleep without.
- */
-VHU_API bool vhu_queue_arm(struct vhu_queue *queue);
-/* Asks the driver not to kick; a hint. */
-VHU_API void vhu_queue_disarm(struct vhu_queue *queue);
-/* True if the ring is started (its view is published); it may still be disabled. */
-VHU_API bool vhu_queue_is_running(const struct vhu_queue *queue);
-
-/* A ring that several threads push into is taken for a burst. False: somebody has it. */
-VHU_API bool vhu_queue_trylock(struct vhu_queue *queue);
-VHU_API void vhu_queue_unlock(struct vhu_queue *queue);
 
 #ifdef __cplusplus
 }

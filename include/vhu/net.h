@@ -9,7 +9,7 @@
 #define VHU_NET_H
 
 #include <sys/uio.h>
-#include <vhu/backend.h>
+#include <vhu/queue.h>
 
 #ifdef __cplusplus
 extern "C" {

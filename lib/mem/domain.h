@@ -6,7 +6,7 @@
 #define VHU_MEM_DOMAIN_H
 
 #include <pthread.h>
-#include <vhu/backend.h>
+#include <vhu/domain.h>
 
 #include <base/bits.h>
 

@@ -6,7 +6,7 @@
 #ifndef VHU_RING_RING_H
 #define VHU_RING_RING_H
 
-#include <vhu/backend.h>
+#include <vhu/queue.h>
 
 #include <base/atomics.h>
 #include <mem/store.h>

@@ -836,10 +836,10 @@ _UNIT = {"K": 1e-3, "M": 1.0, "G": 1e3, "": 1e-6}
 
 def iperf_mbit(text):
     """The receiver's figure out of iperf3's report, in Mbit/s."""
-    found = re.search(r"([\d.]+) ([KMG]?)bits/sec.*receiver", text)
+    found = re.findall(r"([\d.]+) ([KMG]?)bits/sec.*receiver", text)
     if not found:
         raise Failure("iperf3 reports no figure: %s" % text[-400:])
-    mbit = float(found.group(1)) * _UNIT[found.group(2)]
+    mbit = float(found[-1][0]) * _UNIT[found[-1][1]]  # with several connections the sum comes last
     if mbit <= 0:
         raise Failure("iperf3 moved nothing: %s" % text[-400:])
     return mbit

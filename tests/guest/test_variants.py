@@ -74,7 +74,8 @@ def frames_fit(a, b):
         raise Failure("frames of %.0f bytes on average" % (octets / packets))
     if count("errors") != errors:
         raise Failure("%d receive errors" % (count("errors") - errors))
-    bad = b.run("awk '/^Tcp:/ && $2 ~ /[0-9]/ {print $15}' /proc/net/snmp")
+    names, values = [line.split() for line in b.run("grep ^Tcp: /proc/net/snmp").splitlines()]
+    bad = values[names.index("InCsumErrors")]
     if int(bad):
         raise Failure("%s TCP segments with a bad checksum" % bad)
     return "%.0f Mbit/s; %d frames of %.0f bytes on average" % (mbit, packets, octets / packets)

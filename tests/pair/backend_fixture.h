@@ -10,6 +10,7 @@
 
 #include <pthread.h>
 #include <vhu/backend.h>
+#include <vhu/backend.h>
 #include <vhu/net.h>
 
 #include "driver.h"

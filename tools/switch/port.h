@@ -11,6 +11,7 @@
 #define SW_PORT_H
 
 #include <stdatomic.h>
+#include <vhu/backend.h>
 #include <vhu/net.h>
 
 #include "switch/port_spec.h"
