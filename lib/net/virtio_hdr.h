@@ -20,6 +20,7 @@ struct vhu_virtio_net_hdr {
 static inline void vhu_virtio_hdr_unpack(const struct vhu_virtio_net_hdr *raw,
 					 struct vhu_net_hdr *ret)
 {
+	/* NOLINTNEXTLINE(clang-analyzer-core.uninitialized.Assign): hdr_len, which raw was filled with, is not 0 */
 	ret->flags = raw->flags;
 	ret->gso_type = raw->gso_type;
 	ret->hdr_len = raw->hdr_len;

@@ -385,14 +385,34 @@ bool fixture_pump(void *unused)
 	return busy;
 }
 
+/* A ring that is looked at again by itself, as one that is started and not yet enabled. */
+static bool is_waiting(const struct fixture *fix)
+{
+	if (peek(&fix->hold) || fix->options.mode == FIXTURE_IDLE)
+		return false;
+	for (unsigned int i = 1; i < fix->options.nr_rings; i += 2) {
+		if (peek(&fix->ring[i].running) && peek(&fix->ring[i].pending) &&
+		    fix->ring[i].kick_fd >= 0)
+			return true;
+	}
+	return false;
+}
+
 void fixture_settle(void)
 {
-	for (unsigned int quiet = 0; quiet < 8; quiet++) {
-		int64_t end = check_now_ms() + CHECK_PATIENCE_MS;
+	int64_t end = check_now_ms() + CHECK_PATIENCE_MS;
+
+	for (unsigned int quiet = 0; quiet < 4; quiet++) {
+		bool waiting = false;
 
 		while (fixture_pump(NULL))
 			assert_true(check_now_ms() < end);
-		check_sleep_ms(5);
+		for (struct fixture *fix = all_fixtures; fix; fix = fix->next)
+			waiting |= is_waiting(fix);
+		if (waiting)
+			quiet = 0;
+		assert_true(check_now_ms() < end);
+		check_sleep_ms(1);
 	}
 }
 

@@ -10,7 +10,6 @@
 
 #include <pthread.h>
 #include <vhu/backend.h>
-#include <vhu/backend.h>
 #include <vhu/net.h>
 
 #include "driver.h"

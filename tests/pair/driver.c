@@ -58,8 +58,8 @@ void drv_negotiate(struct drv *drv)
 	drv->offered = drv_ask_u64(drv, VHU_GET_FEATURES);
 	if (drv->offered & o->features & ~o->no_features & VHU_MASK(VHU_F_PROTOCOL_FEATURES_BIT)) {
 		drv->protocol_offered = drv_ask_u64(drv, VHU_GET_PROTOCOL_FEATURES);
-		uint64_t bits = drv->protocol_offered & o->protocol_features &
-				~o->no_protocol_features;
+		uint64_t bits =
+			drv->protocol_offered & o->protocol_features & ~o->no_protocol_features;
 
 		drv_do_u64(drv, VHU_SET_PROTOCOL_FEATURES, bits);
 		drv->protocol_features = bits;

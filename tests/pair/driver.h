@@ -97,16 +97,16 @@ struct drv_ring {
 	unsigned int num;
 	uint64_t desc_gpa, avail_gpa, used_gpa;
 	struct drv_desc *desc;
-	uint16_t *avail;	    /* flags, idx, ring[num], used_event */
-	uint16_t *used;		    /* flags, idx, then elements, avail_event */
-	uint16_t avail_idx;	    /* what drv_ring_publish() will store */
+	uint16_t *avail;    /* flags, idx, ring[num], used_event */
+	uint16_t *used;	    /* flags, idx, then elements, avail_event */
+	uint16_t avail_idx; /* what drv_ring_publish() will store */
 	uint16_t published;
 	uint16_t used_idx; /* the next used entry to look at */
 	bool event_idx;
 	bool kick_anyway; /* kick whatever the device asked for */
 
 	uint16_t nr_free, free_head;
-	uint16_t *next; /* free list, and private copy of chains */
+	uint16_t *next;	    /* free list, and private copy of chains */
 	uint16_t *nr_chain; /* descriptors of the chain with that head; 0: not given out */
 	uint32_t *room;	    /* writable bytes of the chain */
 	uint32_t *token;    /* what drv_ring_add() was told */
@@ -123,14 +123,16 @@ struct drv_ring {
 	uint32_t *free_slot;
 };
 
-void drv_ring_init(struct drv_ring *ring, struct drv_mem *mem, unsigned int num, unsigned int region);
+void drv_ring_init(struct drv_ring *ring, struct drv_mem *mem, unsigned int num,
+		   unsigned int region);
 /* The ring memory begins anew, as after a device reset. */
 void drv_ring_reset(struct drv_ring *ring);
 void drv_ring_slots(struct drv_ring *ring, unsigned int nr_slots, uint32_t slot_size);
 void drv_ring_free(struct drv_ring *ring);
 
 /* Puts a chain into the available ring without publishing it. The head, or -ENOSPC. */
-int drv_ring_add(struct drv_ring *ring, const struct drv_seg *segs, unsigned int nr, uint32_t token);
+int drv_ring_add(struct drv_ring *ring, const struct drv_seg *segs, unsigned int nr,
+		 uint32_t token);
 /* The same through a table at table_gpa. */
 int drv_ring_add_indirect(struct drv_ring *ring, const struct drv_seg *segs, unsigned int nr,
 			  uint64_t table_gpa, uint32_t token);

@@ -138,7 +138,8 @@ int drv_net_receive(struct drv *drv, unsigned int ring_index, uint8_t *frame, si
 		if (i == 0) {
 			drv_mem_read(&drv->mem, gpa, &hdr, hdr_size);
 			/* virtio 1.2, 5.1.6.4: 1 unless buffers were merged */
-			if (hdr_size == 12 && (hdr.num_buffers == 0 || (!mergeable && hdr.num_buffers != 1)))
+			if (hdr_size == 12 &&
+			    (hdr.num_buffers == 0 || (!mergeable && hdr.num_buffers != 1)))
 				return -ENOMSG;
 			nr_buffers = mergeable ? hdr.num_buffers : 1;
 		}

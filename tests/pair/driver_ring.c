@@ -12,7 +12,11 @@
 #endif
 
 /* avail: flags, idx, ring[num], used_event. used: flags, idx, elements of 8 bytes, avail_event. */
-enum { FLAGS = 0, IDX = 1, RING = 2 };
+enum {
+	FLAGS = 0,
+	IDX = 1,
+	RING = 2
+};
 
 static uint16_t load_relaxed(const uint16_t *at)
 {
@@ -207,7 +211,8 @@ bool drv_ring_kick(struct drv_ring *ring)
 	if (ring->event_idx) {
 		uint16_t event = load_relaxed(avail_event(ring));
 
-		wanted = (uint16_t)(ring->avail_idx - event - 1) < (uint16_t)(ring->avail_idx - old);
+		wanted =
+			(uint16_t)(ring->avail_idx - event - 1) < (uint16_t)(ring->avail_idx - old);
 	} else {
 		wanted = !(load_relaxed(&ring->used[FLAGS]) & DRV_USED_NO_NOTIFY);
 	}

@@ -257,5 +257,8 @@ void drv_check_in_step(struct drv *drv)
 	struct vhu_msg msg;
 
 	assert_int_equal(drv_ask_u64(drv, VHU_GET_FEATURES), drv->offered);
-	assert_int_equal(drv_recv(drv, &msg, 20), 0);
+	/* An answer too many would be there already: they come in order. */
+	while (drv->pump && drv->pump(drv->pump_arg))
+		;
+	assert_int_equal(drv_recv(drv, &msg, 0), 0);
 }

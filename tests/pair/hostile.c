@@ -41,14 +41,13 @@ struct hostile *hostile_begin(void **state, bool started, enum fixture_mode mode
 		h->drv_options = *options;
 	assert_int_equal(vhu_domain_new(&h->domain), 0);
 	fixture_init(&h->bystander, &(struct fixture_options){ .domain = h->domain });
-	fixture_init(&h->victim,
-		     &(struct fixture_options){
-			     .domain = h->domain,
-			     .mode = mode,
-			     .nr_rings = options ? options->nr_rings : 0,
-			     .protocol_features = VHU_BACKEND_PROTOCOL_FEATURES |
-						  VHU_MASK(VHU_P_CONFIG_BIT),
-		     });
+	fixture_init(&h->victim, &(struct fixture_options){
+					 .domain = h->domain,
+					 .mode = mode,
+					 .nr_rings = options ? options->nr_rings : 0,
+					 .protocol_features = VHU_BACKEND_PROTOCOL_FEATURES |
+							      VHU_MASK(VHU_P_CONFIG_BIT),
+				 });
 	fixture_attach(&h->bystander, &h->other, NULL);
 	drv_start(&h->other);
 	hostile_check_bystander(h);

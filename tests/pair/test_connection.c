@@ -215,9 +215,9 @@ static int accept_soon(int listener)
 {
 	int fd = -1;
 
-	assert_true(check_until(fixture_pump(NULL),
-				(fd = accept4(listener, NULL, NULL,
-					      SOCK_CLOEXEC | SOCK_NONBLOCK)) >= 0));
+	assert_true(check_until(
+		fixture_pump(NULL),
+		(fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK)) >= 0));
 	return fd;
 }
 

@@ -15,9 +15,9 @@ enum {
 struct log {
 	int fd;
 	uint64_t offset;
-	uint8_t *base; /* of the whole file */
-	uint8_t need[LOG_SIZE];  /* has to be set */
-	uint8_t may[LOG_SIZE];   /* may be set */
+	uint8_t *base;		/* of the whole file */
+	uint8_t need[LOG_SIZE]; /* has to be set */
+	uint8_t may[LOG_SIZE];	/* may be set */
 };
 
 static struct log dirty;
@@ -121,10 +121,10 @@ static bool log_is_empty(void)
 
 static struct pair *logging(void **state, uint32_t slot_size, uint64_t offset)
 {
-	struct pair *p = pair_up(state, &(struct fixture_options){ .mode = FIXTURE_SINK },
-				 &(struct drv_options){ .need_reply = true,
-							.slot_size = slot_size,
-							.nr_slots = 32 });
+	struct pair *p =
+		pair_up(state, &(struct fixture_options){ .mode = FIXTURE_SINK },
+			&(struct drv_options){
+				.need_reply = true, .slot_size = slot_size, .nr_slots = 32 });
 
 	drv_start(&p->drv);
 	fixture_settle();
@@ -346,8 +346,8 @@ static void a11_page_beyond_the_log_is_left_out(void **state)
 	int ret;
 
 	/* Enough for 1 MiB of guest addresses; all memory lies behind. */
-	assert_int_equal(
-		drv_send(&p->drv, VHU_SET_LOG_BASE, 0, &log, sizeof(log), &dirty.fd, 1), 0);
+	assert_int_equal(drv_send(&p->drv, VHU_SET_LOG_BASE, 0, &log, sizeof(log), &dirty.fd, 1),
+			 0);
 	ret = drv_recv(&p->drv, &reply, CHECK_PATIENCE_MS);
 	if (ret == 1 && (reply.hdr.size == 0 || reply.u64 == 0)) {
 		drv_net_fill(&p->drv, 0, 8);

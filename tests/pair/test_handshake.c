@@ -132,9 +132,9 @@ static void virtio_user_order(void **state)
 	drv_do(drv, VHU_SET_OWNER, NULL, 0, NULL, 0);
 	drv->offered = drv_ask_u64(drv, VHU_GET_FEATURES);
 	drv->protocol_offered = drv_ask_u64(drv, VHU_GET_PROTOCOL_FEATURES);
-	drv->protocol_features = drv->protocol_offered & (VHU_MASK(VHU_P_MQ_BIT) |
-							   VHU_MASK(VHU_P_REPLY_ACK_BIT) |
-							   VHU_MASK(VHU_P_STATUS_BIT));
+	drv->protocol_features =
+		drv->protocol_offered & (VHU_MASK(VHU_P_MQ_BIT) | VHU_MASK(VHU_P_REPLY_ACK_BIT) |
+					 VHU_MASK(VHU_P_STATUS_BIT));
 	assert_int_equal(drv_send(drv, VHU_SET_PROTOCOL_FEATURES, 0, &drv->protocol_features, 8,
 				  NULL, 0),
 			 0);
@@ -187,11 +187,11 @@ static void get_config(struct drv *drv, uint32_t offset, uint32_t size, struct v
 
 static void config_space_is_read_and_its_change_is_told(void **state)
 {
-	struct pair *p = pair_up(
-		state,
-		&(struct fixture_options){ .protocol_features = VHU_BACKEND_PROTOCOL_FEATURES |
-								VHU_MASK(VHU_P_CONFIG_BIT) },
-		NULL);
+	struct pair *p = pair_up(state,
+				 &(struct fixture_options){ .protocol_features =
+								    VHU_BACKEND_PROTOCOL_FEATURES |
+								    VHU_MASK(VHU_P_CONFIG_BIT) },
+				 NULL);
 	struct vhu_msg msg;
 
 	for (unsigned int i = 0; i < sizeof(p->fix.config); i++)

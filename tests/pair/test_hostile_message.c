@@ -8,7 +8,9 @@
 
 #define NR(array) (sizeof(array) / sizeof((array)[0]))
 
-enum { NR_RINGS = 4 };
+enum {
+	NR_RINGS = 4
+};
 
 /* What each request brings when it is right, from the specification. */
 static const struct request {
@@ -16,7 +18,7 @@ static const struct request {
 	const char *name;
 	uint32_t size;
 	unsigned int nr_fds;
-	bool any_size;	 /* the payload has no fixed size */
+	bool any_size;	   /* the payload has no fixed size */
 	bool may_bring_fd; /* REM_MEM_REG; the three vring fds are tested by themselves */
 } requests[] = {
 	{ VHU_GET_FEATURES, "GET_FEATURES", 0, 0, false, false },
@@ -93,8 +95,8 @@ static void fewer_fds_than_due(struct hostile *h)
 		const struct request *row = &requests[i];
 
 		/* An fd of a ring is missing in the case of a21. */
-		if (row->nr_fds && row->id != VHU_SET_VRING_KICK &&
-		    row->id != VHU_SET_VRING_CALL && row->id != VHU_SET_VRING_ERR)
+		if (row->nr_fds && row->id != VHU_SET_VRING_KICK && row->id != VHU_SET_VRING_CALL &&
+		    row->id != VHU_SET_VRING_ERR)
 			hostile_refused(h, row->id, zeros, row->size, NULL, 0, row->name);
 	}
 }
@@ -167,8 +169,8 @@ static void many_sizes(struct hostile *h)
 	for (unsigned int i = 0; i < 500; i++) {
 		struct vhu_vring_state ring = { i % 2, 1U << (i % 16) };
 
-		assert_int_equal(
-			drv_ack(&h->drv, VHU_SET_VRING_NUM, &ring, sizeof(ring), NULL, 0), 0);
+		assert_int_equal(drv_ack(&h->drv, VHU_SET_VRING_NUM, &ring, sizeof(ring), NULL, 0),
+				 0);
 	}
 	drv_check_in_step(&h->drv);
 }

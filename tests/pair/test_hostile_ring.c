@@ -8,7 +8,9 @@
 
 #define NR(array) (sizeof(array) / sizeof((array)[0]))
 
-enum { FRAME = 200 };
+enum {
+	FRAME = 200
+};
 
 /* A good frame at a place of its own in guest memory, with an empty header before it. */
 static uint64_t place_frame(struct hostile *h, uint64_t gpa, uint32_t number)
@@ -41,8 +43,8 @@ static void dropped(struct hostile *h, uint16_t head, enum vhu_net_drop cause)
 	uint64_t frames = fixture_frames(&h->victim);
 
 	drv_ring_kick_always(ring);
-	assert_true(check_until(fixture_pump(NULL),
-				drv_ring_used_idx(ring) == (uint16_t)(idx + 1)));
+	assert_true(
+		check_until(fixture_pump(NULL), drv_ring_used_idx(ring) == (uint16_t)(idx + 1)));
 	assert_int_equal(drv_ring_used_elem(ring, idx).id, head);
 	assert_int_equal(drv_ring_used_elem(ring, idx).len, 0);
 	assert_int_equal(all_drops(h), sum + 1);
@@ -133,8 +135,7 @@ static void receive_buffers_at_the_edge(struct hostile *h)
 
 static void b1_receive_buffer_across_regions_is_split(void **state)
 {
-	hostile_rounds(hostile_begin(state, true, FIXTURE_SINK, NULL),
-		       receive_buffers_at_the_edge);
+	hostile_rounds(hostile_begin(state, true, FIXTURE_SINK, NULL), receive_buffers_at_the_edge);
 }
 
 static void table_across_regions(struct hostile *h)
@@ -179,9 +180,9 @@ static void nothing_at_a_bad_address(struct hostile *h)
 
 		by_hand(h, descs, 2);
 		drv_ring_kick_always(&h->drv.ring[1]);
-		assert_true(check_until(fixture_pump(NULL),
-					fixture_frames(&h->victim) + all_drops(h) ==
-						frames + drops + 1));
+		assert_true(
+			check_until(fixture_pump(NULL), fixture_frames(&h->victim) + all_drops(h) ==
+								frames + drops + 1));
 		h->drv.ring[1].used_idx++;
 		dropped(h, one(h, bad[i], 0, 0, 0), VHU_NET_DROP_BAD_CHAIN);
 	}
@@ -285,8 +286,7 @@ static void wild_heads(struct hostile *h)
 		drv_ring_add_head(&h->drv.ring[1], heads[i]);
 		drv_ring_kick_always(&h->drv.ring[1]);
 		hostile_ring_is_broken(h, 1, "head");
-		assert_int_equal(read(h->drv.ring[1].err_fd, &count, sizeof(count)),
-				 sizeof(count));
+		assert_int_equal(read(h->drv.ring[1].err_fd, &count, sizeof(count)), sizeof(count));
 		hostile_ring_works_after_restart(h);
 	}
 }
@@ -339,8 +339,8 @@ static void bad_tables(struct hostile *h)
 	drops = all_drops(h);
 	one(h, table, 16, DRV_DESC_INDIRECT | DRV_DESC_WRITE, 0);
 	drv_ring_kick_always(&h->drv.ring[1]);
-	assert_true(check_until(fixture_pump(NULL), fixture_frames(&h->victim) + all_drops(h) ==
-							    frames + drops + 1));
+	assert_true(check_until(fixture_pump(NULL),
+				fixture_frames(&h->victim) + all_drops(h) == frames + drops + 1));
 	h->drv.ring[1].used_idx++;
 	drv_mem_write(&h->drv.mem, table, &nested, sizeof(nested));
 	dropped(h, one(h, table, 16, DRV_DESC_INDIRECT, 0), VHU_NET_DROP_BAD_CHAIN);
@@ -473,7 +473,11 @@ static void bad_headers(struct hostile *h)
 		{ .flags = 1, .gso_type = 1, .gso_size = 0, .csum_start = 34, .csum_offset = 16 },
 		{ .flags = 0, .gso_type = 1, .gso_size = 100 },
 		{ .flags = 1, .gso_type = 2, .gso_size = 100, .csum_start = 34, .csum_offset = 16 },
-		{ .flags = 1, .gso_type = 77, .gso_size = 100, .csum_start = 34, .csum_offset = 16 },
+		{ .flags = 1,
+		  .gso_type = 77,
+		  .gso_size = 100,
+		  .csum_start = 34,
+		  .csum_offset = 16 },
 		/* Not agreed: UFO, TSO over IPv6, USO. */
 		{ .flags = 1, .gso_type = 3, .gso_size = 100, .csum_start = 34, .csum_offset = 6 },
 		{ .flags = 1, .gso_type = 4, .gso_size = 100, .csum_start = 54, .csum_offset = 16 },

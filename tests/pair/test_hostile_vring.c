@@ -15,8 +15,8 @@
 
 static void bad_sizes(struct hostile *h)
 {
-	static const uint32_t sizes[] = { 0, 3, 5, 100, 255, 32767, 32769, 65536, 1U << 31,
-					  UINT32_MAX };
+	static const uint32_t sizes[] = { 0,	 3,	5,     100,	 255,
+					  32767, 32769, 65536, 1U << 31, UINT32_MAX };
 
 	for (unsigned int i = 0; i < NR(sizes); i++) {
 		struct vhu_vring_state ring = { 1, sizes[i] };

@@ -7,7 +7,9 @@
 
 #define NR(array) (sizeof(array) / sizeof((array)[0]))
 
-enum { FRAME = 200 };
+enum {
+	FRAME = 200
+};
 
 /* Puts one descriptor by hand into the receive ring, and publishes it. */
 static void give(struct hostile *h, const struct drv_desc *desc)
@@ -161,7 +163,8 @@ static void exact_lengths(struct hostile *h)
 
 		drv_net_fill(&h->drv, 0, 64);
 		assert_int_equal(fixture_push(&h->victim, 0, frame, len, NULL), 0);
-		assert_int_equal((uint16_t)(drv_ring_used_idx(ring) - idx), (len + 12 + 2047) / 2048);
+		assert_int_equal((uint16_t)(drv_ring_used_idx(ring) - idx),
+				 (len + 12 + 2047) / 2048);
 		while (drv_ring_pop_used(ring, &slot, &used) == 1) {
 			sum += used;
 			ring->free_slot[ring->nr_free_slots++] = slot;
@@ -189,8 +192,8 @@ static void endless_work(struct hostile *h)
 	h->victim.hold = true;
 	for (unsigned int i = 0; i < ring->num; i++) {
 		/* Each chain goes once through the whole table, and round. */
-		ring->desc[i] = (struct drv_desc){ gpa, 1, DRV_DESC_NEXT,
-						   (uint16_t)((i + 1) % ring->num) };
+		ring->desc[i] =
+			(struct drv_desc){ gpa, 1, DRV_DESC_NEXT, (uint16_t)((i + 1) % ring->num) };
 		drv_ring_add_head(ring, (uint16_t)i);
 	}
 	drv_ring_publish(ring);
@@ -289,8 +292,8 @@ static void good_among_bad(struct hostile *h)
 	}
 	h->victim.hold = false;
 	drv_ring_kick_always(ring);
-	assert_true(check_until(fixture_pump(NULL),
-				(uint16_t)(drv_ring_used_idx(ring) - idx) == 40));
+	assert_true(
+		check_until(fixture_pump(NULL), (uint16_t)(drv_ring_used_idx(ring) - idx) == 40));
 	assert_int_equal(fixture_frames(&h->victim), frames + 20);
 	assert_int_equal(h->victim.last_len, FRAME);
 	assert_true(drv_net_verify(h->victim.last, FRAME, 19));

@@ -78,15 +78,16 @@ static void header_has_the_size_that_was_agreed(void **state)
 	};
 
 	for (unsigned int i = 0; i < 4; i++) {
-		struct pair *p = running(
-			state, &(struct drv_options){ .no_features = rows[i].no_features });
+		struct pair *p =
+			running(state, &(struct drv_options){ .no_features = rows[i].no_features });
 		uint8_t frame[100], back[4096];
 		struct drv_net_hdr hdr;
 		size_t len;
 
 		assert_int_equal(drv_net_hdr_size(&p->drv), rows[i].size);
 		for (uint32_t n = 0; n < 20; n++)
-			send_and_compare(p, 14 + n, n, &(struct drv_layout){ .nr = 1, .cut = { n + 1 } });
+			send_and_compare(p, 14 + n, n,
+					 &(struct drv_layout){ .nr = 1, .cut = { n + 1 } });
 		drv_net_fill(&p->drv, 0, 4);
 		drv_net_make(frame, sizeof(frame), 3);
 		assert_int_equal(fixture_push(&p->fix, 0, frame, sizeof(frame), NULL), 0);
@@ -102,8 +103,8 @@ static void header_has_the_size_that_was_agreed(void **state)
 
 static void frames_of_64_kib_pass(void **state)
 {
-	struct pair *p = running(state, &(struct drv_options){ .slot_size = 70000,
-							       .nr_slots = 16 });
+	struct pair *p =
+		running(state, &(struct drv_options){ .slot_size = 70000, .nr_slots = 16 });
 	static uint8_t frame[VHU_NET_FRAME_MAX], back[VHU_NET_FRAME_MAX];
 	struct drv_layout layout = { .nr = 18, .cut = { 12 } };
 	size_t len;
@@ -124,8 +125,8 @@ static void frames_of_64_kib_pass(void **state)
 
 static void too_short_and_too_long_are_dropped_and_given_back(void **state)
 {
-	struct pair *p = running(state, &(struct drv_options){ .slot_size = 70000,
-							       .nr_slots = 16 });
+	struct pair *p =
+		running(state, &(struct drv_options){ .slot_size = 70000, .nr_slots = 16 });
 	static uint8_t frame[VHU_NET_FRAME_MAX + 1];
 
 	for (size_t len = 0; len < 14; len++) {
@@ -239,8 +240,8 @@ static void too_few_buffers_leave_the_ring_as_it_was(void **state)
 
 static void without_mergeable_one_buffer_takes_all_or_nothing(void **state)
 {
-	struct pair *p = running(
-		state, &(struct drv_options){ .slot_size = 1526, .no_features = mergeable });
+	struct pair *p = running(state, &(struct drv_options){ .slot_size = 1526,
+							       .no_features = mergeable });
 	static uint8_t frame[1515], back[5000];
 	struct drv_net_hdr hdr;
 	size_t len;
@@ -279,7 +280,8 @@ static void receive_buffer_of_many_descriptors(void **state)
 
 		drv_mem_write(&p->drv.mem, gpa, (uint8_t[2048]){ 0 }, 2048);
 		if (i % 2)
-			assert_true(drv_ring_add_indirect(ring, segs, 4, ring->indirect_gpa, 0) >= 0);
+			assert_true(drv_ring_add_indirect(ring, segs, 4, ring->indirect_gpa, 0) >=
+				    0);
 		else
 			assert_true(drv_ring_add(ring, segs, 4, 0) >= 0);
 		drv_ring_kick(ring);

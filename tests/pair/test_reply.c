@@ -91,9 +91,8 @@ static void answers_come_in_the_order_of_the_questions(void **state)
 	struct vhu_msg msg;
 
 	for (unsigned int i = 0; i < 40; i++) {
-		assert_int_equal(drv_send(&p->drv, VHU_SET_OWNER, VHU_MSG_NEED_REPLY, NULL, 0, NULL,
-					  0),
-				 0);
+		assert_int_equal(
+			drv_send(&p->drv, VHU_SET_OWNER, VHU_MSG_NEED_REPLY, NULL, 0, NULL, 0), 0);
 		assert_int_equal(drv_send(&p->drv, VHU_GET_FEATURES, 0, NULL, 0, NULL, 0), 0);
 		assert_int_equal(drv_send(&p->drv, VHU_GET_QUEUE_NUM, 0, NULL, 0, NULL, 0), 0);
 	}

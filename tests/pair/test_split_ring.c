@@ -108,15 +108,16 @@ static void chains_are_completed_in_the_order_of_available(void **state)
 						     .cut = { 12 },
 						     .indirect = i % 4 == 0 };
 
-			heads[i] = drv_net_add(&p->drv, 1, frame, i % 5 ? sizeof(frame) : 1,
-					       &layout);
+			heads[i] =
+				drv_net_add(&p->drv, 1, frame, i % 5 ? sizeof(frame) : 1, &layout);
 			if (heads[i] < 0)
 				nr = i;
 		}
 		assert_true(nr > 30);
 		drv_ring_kick(&p->drv.ring[1]);
-		assert_true(check_until(fixture_pump(NULL),
-					(uint16_t)(drv_ring_used_idx(&p->drv.ring[1]) - idx) == nr));
+		assert_true(
+			check_until(fixture_pump(NULL),
+				    (uint16_t)(drv_ring_used_idx(&p->drv.ring[1]) - idx) == nr));
 		for (unsigned int i = 0; i < nr; i++)
 			assert_int_equal(
 				drv_ring_used_elem(&p->drv.ring[1], (uint16_t)(idx + i)).id,
@@ -177,8 +178,7 @@ static void add_one(struct pair *p)
 
 static void wait_used(struct pair *p, uint16_t idx)
 {
-	assert_true(
-		check_until(fixture_pump(NULL), drv_ring_used_idx(&p->drv.ring[1]) == idx));
+	assert_true(check_until(fixture_pump(NULL), drv_ring_used_idx(&p->drv.ring[1]) == idx));
 	fixture_settle();
 	drv_net_reap(&p->drv, 1);
 }

@@ -43,8 +43,8 @@ static void random_layout(struct traffic *t, size_t size, struct drv_layout *ret
 	unsigned int hdr_size = drv_net_hdr_size(&t->p->drv);
 
 	memset(ret_layout, 0, sizeof(*ret_layout));
-	ret_layout->indirect = next_random(t) % 2 &&
-			       t->p->drv.features & VHU_MASK(VHU_F_INDIRECT_DESC_BIT);
+	ret_layout->indirect =
+		next_random(t) % 2 && t->p->drv.features & VHU_MASK(VHU_F_INDIRECT_DESC_BIT);
 	switch (next_random(t) % 4) {
 	case 0:
 		break;
@@ -123,9 +123,10 @@ static void wait_for_call(struct traffic *t)
 	if (!drv_ring_has_used(&drv->ring[0]) && !drv_ring_has_used(&drv->ring[1])) {
 		/* Somebody has to say something: a kick or a call was lost otherwise. */
 		if (poll(fds, 3, CHECK_PATIENCE_MS) == 0)
-			fail_msg("lost: %u sent, %u received, %u given back, kick asked at %u of %u",
-				 t->sent, t->received, t->reaped, drv_ring_avail_event(&drv->ring[1]),
-				 drv->ring[1].avail_idx);
+			fail_msg(
+				"lost: %u sent, %u received, %u given back, kick asked at %u of %u",
+				t->sent, t->received, t->reaped,
+				drv_ring_avail_event(&drv->ring[1]), drv->ring[1].avail_idx);
 	}
 	for (unsigned int i = 0; i < 2; i++)
 		drv_ring_want_calls(&drv->ring[i], false);
@@ -270,8 +271,8 @@ static void new_log_and_features(struct traffic *t)
 
 static void all_in_turn(struct traffic *t)
 {
-	static void (*const deeds[])(struct traffic *t) = { new_call_fds, new_kick_fds, new_table,
-							    stop_and_start, new_log_and_features };
+	static void (*const deeds[])(struct traffic * t) = { new_call_fds, new_kick_fds, new_table,
+							     stop_and_start, new_log_and_features };
 
 	deeds[t->turn++ % 5](t);
 }

@@ -112,10 +112,10 @@ static void every_request_has_the_row_of_the_specification(void **state)
 
 static void what_a_network_device_needs_is_implemented(void **state)
 {
-	static const uint32_t needed[] = { 1,  2,  3,  4,  5,  6,  7,  8,  9,  10, 11, 12, 13, 14, 15,
-					   16, 17, 18, 19, 20, 21, 24, 34, 36, 37, 38, 39, 40 };
-	static const uint32_t later[] = { 22, 23, 26, 27, 28, 29, 30, 31, 32, 33, 35, 41, 42, 43, 44,
-					  45 };
+	static const uint32_t needed[] = { 1,  2,  3,  4,  5,  6,  7,  8,  9,  10, 11, 12, 13, 14,
+					   15, 16, 17, 18, 19, 20, 21, 24, 34, 36, 37, 38, 39, 40 };
+	static const uint32_t later[] = { 22, 23, 26, 27, 28, 29, 30, 31,
+					  32, 33, 35, 41, 42, 43, 44, 45 };
 
 	(void)state;
 	for (unsigned int i = 0; i < NR(needed); i++)
@@ -129,10 +129,9 @@ static void what_a_network_device_needs_is_implemented(void **state)
 static void backend_requests_have_rows(void **state)
 {
 	static const char *const names[] = {
-		"IOTLB_MSG",	      "CONFIG_CHANGE",	      "VRING_HOST_NOTIFIER",
-		"VRING_CALL",	      "VRING_ERR",	      "SHARED_OBJECT_ADD",
-		"SHARED_OBJECT_REMOVE", "SHARED_OBJECT_LOOKUP", "SHMEM_MAP",
-		"SHMEM_UNMAP",
+		"IOTLB_MSG", "CONFIG_CHANGE",	  "VRING_HOST_NOTIFIER",  "VRING_CALL",
+		"VRING_ERR", "SHARED_OBJECT_ADD", "SHARED_OBJECT_REMOVE", "SHARED_OBJECT_LOOKUP",
+		"SHMEM_MAP", "SHMEM_UNMAP",
 	};
 
 	(void)state;
@@ -148,8 +147,8 @@ static void backend_requests_have_rows(void **state)
 
 static void numbers_beyond_the_table_have_no_row(void **state)
 {
-	static const uint32_t numbers[] = { 0, VHU_REQUEST_END, 100, 255, 256, 257, 0x10001,
-					    UINT32_MAX };
+	static const uint32_t numbers[] = { 0,	 VHU_REQUEST_END, 100,	     255, 256,
+					    257, 0x10001,	  UINT32_MAX };
 
 	(void)state;
 	for (unsigned int i = 0; i < NR(numbers); i++) {

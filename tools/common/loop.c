@@ -76,6 +76,7 @@ void loop_free(struct loop *loop)
 	if (!loop)
 		return;
 	while (loop->sources)
+		/* NOLINTNEXTLINE(clang-analyzer-unix.Malloc): the first source has no prev: loop->sources moves on */
 		loop_remove(loop->sources);
 	close(loop->epoll_fd);
 	free(loop);
@@ -120,6 +121,7 @@ int loop_add_fd(struct loop *loop, int fd, uint32_t events, loop_fd_fn *fn, void
 
 	if (err)
 		return err;
+	/* NOLINTNEXTLINE(clang-analyzer-core.NullDereference): errno of a failed call is never 0 */
 	source->on_fd = fn;
 	*ret_source = source;
 	return 0;
@@ -144,6 +146,7 @@ int loop_add_timer(struct loop *loop, loop_timer_fn *fn, void *arg, struct loop_
 	err = add_source(loop, KIND_TIMER, fd, EPOLLIN, arg, &source);
 	if (err)
 		return err;
+	/* NOLINTNEXTLINE(clang-analyzer-core.NullDereference): errno of a failed call is never 0 */
 	source->on_timer = fn;
 	*ret_source = source;
 	return 0;
@@ -180,6 +183,7 @@ int loop_add_signals(struct loop *loop, const int *signals, unsigned int nr, loo
 	err = add_source(loop, KIND_SIGNAL, fd, EPOLLIN, arg, &source);
 	if (err)
 		return err;
+	/* NOLINTNEXTLINE(clang-analyzer-core.NullDereference): errno of a failed call is never 0 */
 	source->on_signal = fn;
 	pthread_sigmask(SIG_BLOCK, &set, NULL);
 	*ret_source = source;

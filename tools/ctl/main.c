@@ -50,6 +50,7 @@ typedef int show_fn(const json_t *reply, const json_t *before, double seconds, F
 struct task {
 	struct opt opt;
 	const char *socket;
+	char path[4096]; /* the default socket */
 	bool json, watch;
 	json_t *request;
 	show_fn *show; /* NULL: nothing is shown */
@@ -317,13 +318,12 @@ static int converse(const struct task *task, int fd)
 
 static int run(struct task *task)
 {
-	char path[4096];
 	int fd, status;
 
 	if (!task->socket) {
-		if (!ctl_default_path(path, sizeof(path)))
+		if (!ctl_default_path(task->path, sizeof(task->path)))
 			return say("", "where is the switch's control socket? Give --socket PATH");
-		task->socket = path;
+		task->socket = task->path;
 	}
 	fd = ctl_connect(task->socket);
 	if (fd < 0)

