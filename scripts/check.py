@@ -13,6 +13,7 @@ import argparse
 import concurrent.futures
 import os
 import re
+import resource
 import signal
 import subprocess
 import sys
@@ -458,6 +459,14 @@ def selftest(runner):
     return 1 if wrong else 0
 
 
+def raise_open_files(wanted=65536):
+    """Both ends of a device with 256 rings are in one test program: more files than most shells allow."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    limit = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    if soft != resource.RLIM_INFINITY and soft < limit:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (limit, hard))
+
+
 def interrupted(number, _frame):
     raise KeyboardInterrupt(number)
 
@@ -471,6 +480,7 @@ def main():
     parser.add_argument("--selftest", action="store_true", help="look whether failures are counted")
     args = parser.parse_args()
     runner = Runner(args)
+    raise_open_files()
     signal.signal(signal.SIGTERM, interrupted)
     try:
         return selftest(runner) if args.selftest else runner.run()

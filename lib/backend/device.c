@@ -337,15 +337,27 @@ static void check_deadline(struct vhu_backend *be)
 	close_connection(be, -ETIMEDOUT, &why);
 }
 
+/* Closes the connection if the data side, or a fault under our own hands, says that it has to. */
+static bool end_if_broken(struct vhu_backend *be)
+{
+	int broken = vhu_be_rings_report(be);
+	struct vhu_reason why;
+
+	if (!broken)
+		return false;
+	vhu_refuse(&why, broken,
+		   broken == -EFAULT ? "guest memory vanished under us: its file was truncated" :
+				       "the call eventfd was made to block us");
+	close_connection(be, broken, &why);
+	return true;
+}
+
 static void process_connection(struct vhu_backend *be)
 {
 	struct vhu_reason why = { { 0 } };
 
-	if (vhu_be_rings_report(be)) {
-		vhu_refuse(&why, -EFAULT, "guest memory vanished under us: its file was truncated");
-		close_connection(be, -EFAULT, &why);
+	if (end_if_broken(be))
 		return;
-	}
 	if (be->phase == PHASE_PARKED) {
 		if (!has_passed(be))
 			return;
@@ -362,7 +374,8 @@ static void process_connection(struct vhu_backend *be)
 	}
 	if (be->phase == PHASE_CONNECTED)
 		read_messages(be);
-	if (be->phase != PHASE_CONNECTED)
+	/* handlers read rings too, and then there may be no data thread to tell of a fault */
+	if (be->phase != PHASE_CONNECTED || end_if_broken(be))
 		return;
 	read_channel(be);
 	set_deadline(be, vhu_sock_is_partial(be->sock) || vhu_sock_has_unsent(be->sock));

@@ -122,8 +122,9 @@ VHU_HIDDEN uint16_t vhu_be_ring_base(struct ring *ring);
 VHU_HIDDEN void vhu_be_rings_stop(struct vhu_backend *be);
 /* Stops and forgets everything about the rings; after readers have passed. */
 VHU_HIDDEN void vhu_be_rings_clear(struct vhu_backend *be);
-/* Tells of rings that the data side found broken. True if the device's memory vanished. */
-VHU_HIDDEN bool vhu_be_rings_report(struct vhu_backend *be);
+/* Tells of rings that the data side found broken. Not 0 if that has to end the connection: -EFAULT,
+ * the device's memory vanished; -EBUSY, a call eventfd blocked a data thread. */
+VHU_HIDDEN int vhu_be_rings_report(struct vhu_backend *be);
 VHU_HIDDEN bool vhu_be_any_running(const struct vhu_backend *be);
 
 /*

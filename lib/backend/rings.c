@@ -289,9 +289,10 @@ static void report(struct vhu_backend *be, unsigned int i, enum vhu_ring_fault f
 	vhu_be_complain(be, why.text);
 }
 
-bool vhu_be_rings_report(struct vhu_backend *be)
+int vhu_be_rings_report(struct vhu_backend *be)
 {
 	bool poisoned = vhu_load_acquire(&be->poisoned);
+	bool blocked = false;
 
 	for (unsigned int i = 0; i < be->nr_rings; i++) {
 		struct ring *ring = &be->rings[i];
@@ -314,6 +315,10 @@ bool vhu_be_rings_report(struct vhu_backend *be)
 			poisoned = true;
 		else
 			report(be, i, fault, vhu_read_once(&q->fault_value), true);
+		if (fault == VHU_FAULT_CALL_BLOCKED)
+			blocked = true;
 	}
-	return poisoned;
+	if (poisoned)
+		return -EFAULT;
+	return blocked ? -EBUSY : 0;
 }

@@ -219,4 +219,7 @@ void vhu_net_done(struct vhu_queue *queue, struct vhu_net_burst *burst)
 		return;
 	}
 	vhu_split_publish(queue, view);
+	/* the used ring itself may be what vanished */
+	if (vhu_net_is_poisoned(queue))
+		vhu_queue_break(queue, view, VHU_FAULT_POISONED, 0);
 }

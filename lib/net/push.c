@@ -170,6 +170,11 @@ int vhu_net_commit(struct vhu_queue *queue)
 	/* a ring that is disabled is not called either */
 	if (queue->nr_shadow || view->enabled)
 		vhu_split_publish(queue, view);
+	/* the used ring itself may be what vanished */
+	if (vhu_net_is_poisoned(queue)) {
+		vhu_queue_break(queue, view, VHU_FAULT_POISONED, 0);
+		return -EFAULT;
+	}
 	return 0;
 }
 

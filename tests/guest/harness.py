@@ -693,7 +693,7 @@ class Testpmd:
         # xstats end with the prompt's echo of the next command; stats have a closing rule
         start = self.mark()
         self.cmd("show port stats %d" % port)
-        text = self.wait(r"NIC statistics for port %d (.*?)####.*?\n" % port, start).group(1)
+        text = self.wait(r"statistics for port %d +#+\n(.*?)\n *#{20}" % port, start).group(1)
         return {k: int(v) for k, v in re.findall(r"([RT]X-\w+):\s*(\d+)", text)}
 
     def signal(self, signum):

@@ -297,6 +297,70 @@ static void a17_rings_cut_away_cost_the_peer_its_port(void **state)
 	rounds_with_handler(hostile_begin(state, true, FIXTURE_SINK, NULL), ring_cut_away);
 }
 
+/* Gone only when the used ring is written: too late for what was asked before. */
+static void ring_cut_away_in_mid_burst(struct hostile *h)
+{
+	struct vhu_queue *queue = vhu_backend_queue(h->victim.backend, 1);
+	uint8_t frame[100] = { 0 };
+
+	h->victim.hold = true;
+	assert_true(drv_net_add(&h->drv, 1, frame, sizeof(frame), NULL) >= 0);
+	drv_ring_publish(&h->drv.ring[1]);
+	assert_int_equal(vhu_net_pull(queue, h->victim.burst, 8), 1);
+	cut_file(h, 0, 0);
+	vhu_net_done(queue, h->victim.burst);
+	expect_gone(h);
+	h->victim.hold = false;
+}
+
+static void a17_ring_cut_away_in_mid_burst_costs_the_peer_its_port(void **state)
+{
+	rounds_with_handler(hostile_begin(state, true, FIXTURE_SINK, NULL),
+			    ring_cut_away_in_mid_burst);
+}
+
+static void receive_ring_cut_away_in_mid_burst(struct hostile *h)
+{
+	struct vhu_queue *queue = vhu_backend_queue(h->victim.backend, 0);
+	struct drv_seg seg = { drv_mem_alloc(&h->drv.mem, 1, 4096, 4096), 2048, true };
+	uint8_t bytes[VHU_NET_HEAD_ROOM + 60] = { 0 };
+	struct vhu_net_frame frame = { .len = 60,
+				       .head_len = 60,
+				       .head = bytes + VHU_NET_HEAD_ROOM };
+
+	assert_true(drv_ring_add(&h->drv.ring[0], &seg, 1, 0) >= 0);
+	drv_ring_publish(&h->drv.ring[0]);
+	assert_int_equal(vhu_net_push(queue, &frame), 0);
+	cut_file(h, 0, 0);
+	vhu_net_commit(queue);
+	expect_gone(h);
+}
+
+static void a17_receive_ring_cut_away_in_mid_burst_costs_the_peer_its_port(void **state)
+{
+	rounds_with_handler(hostile_begin(state, true, FIXTURE_SINK, NULL),
+			    receive_ring_cut_away_in_mid_burst);
+}
+
+/* Nobody works on the rings: only the control side can notice. */
+static void only_the_control_side_is_left(struct hostile *h)
+{
+	struct vhu_vring_state state = { 1, 0 };
+	struct vhu_msg reply;
+
+	cut_file(h, 0, 0);
+	drv_send(&h->drv, VHU_GET_VRING_BASE, 0, &state, sizeof(state), NULL, 0);
+	if (drv_recv(&h->drv, &reply, CHECK_PATIENCE_MS) == 1)
+		drv_start_ring(&h->drv, 1, 0);
+	expect_gone(h);
+}
+
+static void a17_control_side_alone_notices_too(void **state)
+{
+	rounds_with_handler(hostile_begin(state, true, FIXTURE_IDLE, NULL),
+			    only_the_control_side_is_left);
+}
+
 static void control_side_reads_what_is_gone(struct hostile *h)
 {
 	struct vhu_vring_state state = { 1, 0 };
@@ -550,7 +614,10 @@ int main(void)
 		hostile_test(a17_frames_cut_away_cost_the_peer_its_port),
 		hostile_test(a17_buffers_cut_away_publish_nothing),
 		hostile_test(a17_rings_cut_away_cost_the_peer_its_port),
+		hostile_test(a17_ring_cut_away_in_mid_burst_costs_the_peer_its_port),
+		hostile_test(a17_receive_ring_cut_away_in_mid_burst_costs_the_peer_its_port),
 		hostile_test(a17_control_side_survives_what_is_gone),
+		hostile_test(a17_control_side_alone_notices_too),
 		hostile_test(a17_log_cut_away_costs_the_peer_its_port),
 		hostile_test(a17_punched_hole_is_survived),
 		hostile_test(fault_elsewhere_is_not_taken),

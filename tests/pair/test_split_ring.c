@@ -305,18 +305,43 @@ static void call_comes_when_the_used_index_passes_the_event(void **state)
 	for (unsigned int i = 0; i < 70000; i++) {
 		uint16_t idx = (uint16_t)i;
 
-		/* A call for each seventh entry. */
-		if (i % 7 == 0)
+		/* A call for one entry of fourteen; from there on the event lies behind. */
+		if (i % 14 == 0)
 			drv_ring_set_used_event(ring, (uint16_t)(idx + 6));
 		add_one(p);
 		drv_ring_publish(ring);
 		assert_int_equal(vhu_net_pull(queue, p->fix.burst, 1), 1);
 		vhu_net_done(queue, p->fix.burst);
 		if (i > 0)
-			assert_int_equal(drv_ring_calls(ring), i % 7 == 6);
+			assert_int_equal(drv_ring_calls(ring), i % 14 == 6);
 		else
 			drv_ring_calls(ring); /* after a start one too many is allowed */
 		drv_net_reap(&p->drv, 1);
+	}
+}
+
+/* What was signalled before a start says nothing about what comes after it. */
+static void start_forgets_what_was_signalled(void **state)
+{
+	struct pair *p = running(state, FIXTURE_IDLE, 16, 0);
+	struct vhu_queue *queue = vhu_backend_queue(p->fix.backend, 1);
+	struct drv_ring *ring = &p->drv.ring[1];
+
+	for (uint16_t nr = 1; nr < 10; nr++) {
+		for (unsigned int again = 0; again < 2; again++) {
+			drv_stop_ring(&p->drv, 1);
+			drv_ring_reset(ring);
+			drv_start_ring(&p->drv, 1, 0);
+			fixture_settle();
+			drv_ring_calls(ring);
+			drv_ring_set_used_event(ring, (uint16_t)(nr - 1));
+			for (unsigned int i = 0; i < nr; i++)
+				add_one(p);
+			drv_ring_publish(ring);
+			assert_int_equal(vhu_net_pull(queue, p->fix.burst, 32), nr);
+			vhu_net_done(queue, p->fix.burst);
+			assert_int_equal(drv_ring_calls(ring), 1);
+		}
 	}
 }
 
@@ -428,6 +453,7 @@ int main(void)
 		pair_test(arm_sees_what_came_before_it),
 		pair_test(calls_are_made_once_a_burst_and_only_when_asked_for),
 		pair_test(call_comes_when_the_used_index_passes_the_event),
+		pair_test(start_forgets_what_was_signalled),
 		pair_test(calls_without_event_index_follow_the_flag),
 		pair_test(receive_ring_calls_by_the_same_rules),
 		pair_test(no_notification_once_stopped),

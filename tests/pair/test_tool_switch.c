@@ -378,7 +378,7 @@ static void a_ring_without_a_kick_file_is_looked_at_by_the_clock(void **state)
 	}
 }
 
-static void a_blocked_call_file_costs_only_its_own_ring(void **state)
+static void a_blocked_call_file_costs_only_its_own_port(void **state)
 {
 	struct lab *lab = plugged(state);
 	struct drv_ring *ring = &lab->drv[1].ring[0];
@@ -398,9 +398,34 @@ static void a_blocked_call_file_costs_only_its_own_ring(void **state)
 	arrives(lab, 0, 1, 3);
 	if (!check_until(pump(lab), strstr(lab->text, "call eventfd blocks")))
 		fail_msg("the ring was not given up; log:\n%s", lab->text);
+	/* It would do so again, so its port is closed; the others go on. */
+	assert_true(check_until(pump(lab), is_in_state(lab, 1, "failed")));
 	send_frame(lab, 2, 1, 3);
 	arrives(lab, 0, 1, 3);
 	fcntl(ring->call_fd, F_SETFL, flags | O_NONBLOCK);
+	/* Until it is made anew. */
+	assert_int_equal(sw_del_port(lab->sw, "p1"), 0);
+	unplug(lab, 1);
+	add_port(lab, 1, "");
+	plug(lab, 1, NULL);
+	send_frame(lab, 1, 1, 2);
+	arrives(lab, 0, 1, 2);
+}
+
+static void a_blocked_call_file_does_not_hold_up_the_end(void **state)
+{
+	struct lab *lab = plugged(state);
+	struct drv_ring *ring = &lab->drv[1].ring[0];
+	const uint64_t full = UINT64_MAX - 1;
+	int flags = fcntl(ring->call_fd, F_GETFL);
+
+	drv_ring_calls(ring);
+	assert_int_equal(write(ring->call_fd, &full, sizeof(full)), sizeof(full));
+	assert_int_equal(fcntl(ring->call_fd, F_SETFL, flags & ~O_NONBLOCK), 0);
+	drv_ring_want_calls(ring, true);
+	send_frame(lab, 0, 2, 1);
+	check_sleep_ms(100);
+	sw_stop(lab->sw);
 }
 
 static void vanished_memory_costs_only_its_own_port(void **state)
@@ -596,7 +621,8 @@ int main(void)
 		TEST(all_that_was_sent_is_counted_on_one_side_or_the_other),
 		TEST(an_idle_switch_does_not_wake_up),
 		TEST(a_ring_without_a_kick_file_is_looked_at_by_the_clock),
-		TEST(a_blocked_call_file_costs_only_its_own_ring),
+		TEST(a_blocked_call_file_costs_only_its_own_port),
+		TEST(a_blocked_call_file_does_not_hold_up_the_end),
 		TEST(vanished_memory_costs_only_its_own_port),
 		TEST(a_rarp_brings_the_station_along),
 		TEST(a_large_frame_is_cut_for_who_takes_none),

@@ -462,6 +462,26 @@ def tables_fit_a_terminal():
 
 
 @test
+def watch_goes_on_until_it_is_stopped():
+    with Switch("--port", A) as switch:
+        for more, mark in (([], "EACH SECOND"), (["--json"], '{"ports"')):
+            with subprocess.Popen([VHU, "ctl", "-s", switch.ctl, "show", "counters", "--watch", *more],
+                                  stdout=subprocess.PIPE, text=True) as watch:
+                try:
+                    for line in watch.stdout:
+                        if mark in line:
+                            break
+                    check(mark in line and watch.poll() is None, line)
+                finally:
+                    watch.terminate()
+        with subprocess.Popen([VHU, "ctl", "-s", switch.ctl, "show", "ports", "-w"], stdout=subprocess.PIPE,
+                              stderr=subprocess.PIPE, text=True) as watch:
+            watch.stdout.readline()
+            switch.end()
+            check(watch.wait(10 * PATIENCE) == 1 and "closed the connection" in watch.stderr.read())
+
+
+@test
 def json_has_every_counter():
     with Switch("--port", A) as switch:
         status, out, _ = switch.ctl_run("show", "counters", "--json")
@@ -497,6 +517,10 @@ def ports_come_and_go():
         check(switch.ctl_run("add-port", "f=frob:x")[0] == 1)
         check(switch.ctl_run("add-port", "g=vhost-user:g.sock,group=no-such-group-here")[0] == 1)
         check(switch.ctl_run("add-port", "h=tap:vhu-no-such-tap-0")[0] == 1)
+        check(switch.ctl_run("add-port", "i=vhost-user:i.sock,mode=0660,group=%d" % os.getgid())[0] == 0)
+        check(switch.ctl_run("add-port", "j=vhost-user:nobody.sock,client")[0] == 0)
+        check(switch.answers() and switch.ctl_run("del-port", "j")[0] == 0)
+        switch.said("control socket: del-port j")
         check(switch.process.poll() is None, switch.log())
 
 

@@ -115,7 +115,7 @@ json_t *ctl_ask(int fd, const json_t *request, const char **ret_why)
 	char *line;
 	bool sent;
 
-	*ret_why = "it takes no request";
+	*ret_why = "it closed the connection";
 	sent = text && send_all(fd, text, strlen(text), deadline) &&
 	       send_all(fd, "\n", 1, deadline);
 	free(text);

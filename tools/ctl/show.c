@@ -193,44 +193,27 @@ static void put_port(struct out_table *table, const json_t *port, const struct e
 	}
 }
 
-/* The causes of one direction's drops, those that occurred. False: there are none. */
-static bool put_causes(char *buf, size_t size, const json_t *now, const json_t *then,
-		       double seconds, bool is_tx)
+/* One direction's drops by cause, those that occurred. */
+static void show_drops(const json_t *port, const struct earlier *earlier, bool is_tx, FILE *to)
 {
-	size_t used = strlen(buf), begin = used;
-
-	for (const struct sw_counter_row *row = sw_counter_rows; row->name; row++) {
-		uint64_t count = count_of(now, then, seconds, row->name);
-		char number[OUT_NUMBER_SIZE];
-
-		if (!row->is_drop || row->is_tx != is_tx || !count || used + 80 > size)
-			continue;
-		used += (size_t)snprintf(buf + used, size - used, "%s %s (%s)",
-					 used > begin ? "," :
-					 is_tx	      ? " sent to it:" :
-							" received from it:",
-					 out_number(number, count), row->text);
-	}
-	return used > begin;
-}
-
-static void show_drops(const json_t *port, const struct earlier *earlier, FILE *to)
-{
-	const json_t *then = find_port(earlier->ports, text_of(port, "name"));
+	const char *name = text_of(port, "name");
 	const json_t *now = json_object_get(port, "counters");
-	char text[2048], safe[2048];
-	bool any;
+	const json_t *then = json_object_get(find_port(earlier->ports, name), "counters");
+	char text[2048], safe[2048], number[OUT_NUMBER_SIZE];
+	size_t used, begin;
 
-	then = json_object_get(then, "counters");
-	snprintf(text, sizeof(text), "%.64s: dropped", text_of(port, "name"));
-	any = put_causes(text, sizeof(text), now, then, earlier->seconds, false);
-	if (any)
-		strncat(text, ";", sizeof(text) - strlen(text) - 1);
-	if (put_causes(text, sizeof(text), now, then, earlier->seconds, true))
-		any = true;
-	else if (any)
-		text[strlen(text) - 1] = '\0';
-	if (any)
+	used = begin =
+		(size_t)snprintf(text, sizeof(text), "%.64s: dropped on the way %s it:", name,
+				 is_tx ? "to" : "from");
+	for (const struct sw_counter_row *row = sw_counter_rows; row->name; row++) {
+		uint64_t count = count_of(now, then, earlier->seconds, row->name);
+
+		if (row->is_drop && row->is_tx == is_tx && count && used + 80 < sizeof(text))
+			used += (size_t)snprintf(text + used, sizeof(text) - used, "%s %s (%s)",
+						 used > begin ? "," : "", out_number(number, count),
+						 row->text);
+	}
+	if (used > begin)
 		out_wrapped(to, 0, 4, out_safe(safe, sizeof(safe), text));
 }
 
@@ -258,8 +241,10 @@ int show_counters(const json_t *reply, const json_t *before, double seconds, FIL
 		put_port(table, port, &earlier);
 	err = out_table_print(table, to);
 	out_table_free(table);
-	json_array_foreach(ports, i, port)
-		show_drops(port, &earlier, to);
+	json_array_foreach(ports, i, port) {
+		show_drops(port, &earlier, false, to);
+		show_drops(port, &earlier, true, to);
+	}
 	return err;
 }
 

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/log.h"
 #include "common/out.h"
 #include "config.h"
 
@@ -19,6 +20,9 @@ enum {
 	/* Entries in one reply: some 5 MB, and tens of milliseconds. */
 	FDB_MAX_REPLY = 65536,
 };
+
+/* What the log says of a change that was asked for here. */
+#define LOG_SOURCE "control socket"
 
 /* One request at hand. */
 struct request {
@@ -240,6 +244,7 @@ static int add_port(struct request *req)
 		return refuse(req, "add-port %s: fd= can be given at the start only", spec);
 	if (sw_add_port(req->sw, spec, err, sizeof(err)) < 0)
 		return refuse(req, "add-port %s: %s", spec, err);
+	log_line(LOG_INFO, LOG_SOURCE, "add-port %s", spec);
 	return 0;
 }
 
@@ -252,7 +257,10 @@ static int del_port(struct request *req)
 		return -1;
 	if (err == -ENOENT)
 		return refuse(req, "del-port %s: there is no such port", name);
-	return err < 0 ? refuse(req, "del-port %s: %s", name, strerror(-err)) : 0;
+	if (err < 0)
+		return refuse(req, "del-port %s: %s", name, strerror(-err));
+	log_line(LOG_INFO, LOG_SOURCE, "del-port %s", name);
+	return 0;
 }
 
 static int hex_digit(char c)
@@ -312,6 +320,7 @@ static int fdb_add(struct request *req)
 		return -1;
 	switch (-sw_fdb_add(req->sw, mac, vlan, port)) {
 	case 0:
+		log_line(LOG_INFO, LOG_SOURCE, "fdb add %s, VLAN %u, %s", mac_text, vlan, port);
 		return 0;
 	case ENOENT:
 		return refuse(req, "fdb add %s: there is no port %s", mac_text, port);
@@ -337,6 +346,7 @@ static int fdb_del(struct request *req)
 		return vlan ? refuse(req, "fdb del %s: not in the table for VLAN %u", mac_text,
 				     vlan) :
 			      refuse(req, "fdb del %s: not in the table without a VLAN", mac_text);
+	log_line(LOG_INFO, LOG_SOURCE, "fdb del %s, VLAN %u", mac_text, vlan);
 	return 0;
 }
 
@@ -346,6 +356,7 @@ static int fdb_flush(struct request *req)
 
 	if (sw_fdb_flush(req->sw, port) < 0)
 		return refuse(req, "fdb flush: there is no port %s", port ? port : "");
+	log_line(LOG_INFO, LOG_SOURCE, "fdb flush %s", port ? port : "(all ports)");
 	return 0;
 }
 

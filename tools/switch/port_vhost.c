@@ -18,6 +18,7 @@ struct vhost {
 	struct vhu_backend *backend;
 	struct sw_watch watch;
 	bool was_connected;
+	bool is_banned; /* its peer has held up a worker, and with it all other ports */
 };
 
 /* virtio 1.2, 5.1.4; all in little-endian order */
@@ -191,6 +192,8 @@ static void on_closed(void *arg, int err, const char *reason)
 		sw_port_set_up(port, i, false);
 	atomic_store(&port->mtu, port->spec.mtu);
 	sw_fdb_forget_port(port->sw->fdb, port->slot, false);
+	if (err == -EBUSY)
+		vhost->is_banned = true;
 	if (!vhost->was_connected)
 		return;
 	vhost->was_connected = false;
@@ -238,6 +241,9 @@ static void process(void *arg)
 	struct vhost *vhost = port->kind;
 	int ret = vhu_backend_process(vhost->backend);
 
+	/* It would do so again with the next connection: a second or two for everybody each time. */
+	if (vhost->is_banned && !vhu_backend_close(vhost->backend))
+		ret = -EBUSY;
 	if (ret < 0 && ret != -EINPROGRESS) {
 		sw_watch_remove(port->sw, &vhost->watch);
 		sw_port_failed(port, ret);

@@ -258,7 +258,8 @@ int sw_del_port(struct vhu_switch *sw, const char *name)
 void sw_port_failed(struct sw_port *port, int err)
 {
 	port->failed = err;
-	sw_log(port->sw, LOG_ERR, "%s: out of service: %s", port->spec.name, strerror(-err));
+	sw_log(port->sw, LOG_ERR, "%s: out of service until it is removed and added anew: %s",
+	       port->spec.name, err == -EBUSY ? "it held up the others" : strerror(-err));
 }
 
 /* ---- The whole ---- */

@@ -15,6 +15,7 @@
 #include <sys/eventfd.h>
 #include <sys/syscall.h>
 #include <sys/timerfd.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "switch/control.h"
@@ -329,11 +330,18 @@ static void wake(struct sw_worker *worker)
 
 void sw_worker_stop(struct sw_worker *worker)
 {
+	struct timespec until;
+
 	if (!worker->is_running)
 		return;
 	atomic_store(&worker->is_stopping, true);
 	wake(worker);
-	pthread_join(worker->thread, NULL);
+	/* It may hang in a write, and the watchdog does not look while we wait here. */
+	do {
+		clock_gettime(CLOCK_REALTIME, &until);
+		until.tv_sec++;
+	} while (pthread_timedjoin_np(worker->thread, NULL, &until) == ETIMEDOUT &&
+		 !pthread_kill(worker->thread, SW_SIGNAL));
 	worker->is_running = false;
 	atomic_store(&worker->is_stopping, false);
 }
