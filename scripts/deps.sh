@@ -7,7 +7,7 @@
 set -eu
 
 build="gcc libc6-dev make meson ninja-build pkg-config python3 libcmocka-dev libjansson-dev
-libpcap-dev libseccomp-dev libsystemd-dev systemtap-sdt-dev"
+libseccomp-dev libsystemd-dev systemtap-sdt-dev"
 # The guests: a virtual machine monitor, and what their initramfs is made of.
 guest="qemu-system-x86 busybox-static cpio kmod iperf3 iproute2"
 format="clang-format"

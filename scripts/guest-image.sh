@@ -37,7 +37,8 @@ cleanup() { [ -z "$WORK" ] || rm -rf "$WORK"; }
 trap cleanup EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM
-WORK=$(mktemp -d "$CACHE/.work.XXXXXX")
+rm -rf "$CACHE"/.image.*	# left by one that was killed: it does not hold the lock any more
+WORK=$(mktemp -d "$CACHE/.image.XXXXXX")
 
 # --- the kernel -------------------------------------------------------------------------------
 

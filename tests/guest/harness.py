@@ -4,7 +4,9 @@ single test wants to show."""
 
 import atexit
 import base64
+import contextlib
 import ctypes
+import fcntl
 import json
 import os
 import re
@@ -83,6 +85,17 @@ def _on_signal(signum, _frame):
     sys.exit(128 + signum)
 
 
+@contextlib.contextmanager
+def signals_held():
+    """No end in here: what is made is remembered for the end first."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK,
+                                    (signal.SIGINT, signal.SIGTERM, signal.SIGHUP))
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 atexit.register(clean_up)
 signal.signal(signal.SIGINT, _on_signal)
 signal.signal(signal.SIGTERM, _on_signal)
@@ -93,9 +106,10 @@ def tmpdir():
     """The folder for sockets and the like, removed at the end."""
     global _tmp
     if _tmp is None:
-        _tmp = tempfile.mkdtemp(prefix="vhu-test.")
-        # first in, last out: everything that lives in it is stopped before
-        _cleanups.insert(0, lambda: shutil.rmtree(_tmp, ignore_errors=True))
+        with signals_held():
+            _tmp = tempfile.mkdtemp(prefix="vhu-test.")
+            # first in, last out: everything that lives in it is stopped before
+            _cleanups.insert(0, lambda: shutil.rmtree(_tmp, ignore_errors=True))
     return _tmp
 
 
@@ -116,6 +130,7 @@ def path_of(name):
 
 
 def _child_setup():
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGINT, signal.SIGTERM, signal.SIGHUP))
     # PR_SET_PDEATHSIG: nothing outlives a test that was killed with -9
     _libc.prctl(1, signal.SIGKILL)
 
@@ -145,10 +160,11 @@ class Process:
             log.write(("\n# %s\n" % " ".join(argv)).encode())
             log.flush()
             # its own group: Ctrl-C on the terminal is for the test, which ends things in order
-            self.popen = subprocess.Popen(argv, stdin=stdin or subprocess.DEVNULL,
-                                          stdout=stdout or log, stderr=log, env=env,
-                                          preexec_fn=_child_setup, start_new_session=True)
-        at_end(self.stop)
+            with signals_held():
+                self.popen = subprocess.Popen(argv, stdin=stdin or subprocess.DEVNULL,
+                                              stdout=stdout or log, stderr=log, env=env,
+                                              preexec_fn=_child_setup, start_new_session=True)
+                at_end(self.stop)
 
     @property
     def pid(self):
@@ -308,6 +324,30 @@ def have_kvm():
     return ("vmx" in words or "svm" in words) and os.access("/dev/kvm", os.R_OK | os.W_OK)
 
 
+def script_lines(what, *path):
+    """What a script that fetches things prints; Skip, with its last word, where it could not."""
+    script = None
+    try:
+        with signals_held():
+            script = subprocess.Popen([os.path.join(ROOT, *path)], stdin=subprocess.DEVNULL,
+                                      stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                                      start_new_session=True, preexec_fn=_child_setup)
+        said, wrong = script.communicate()
+    except BaseException:
+        if script:
+            os.killpg(script.pid, signal.SIGTERM)  # it removes what it has begun
+            script.wait()
+        raise
+    if script.returncode:
+        raise Skip("%s: %s" % (what, (wrong.strip().splitlines() or ["no reason given"])[-1]))
+    return said.split("\n")[:-1]
+
+
+def backports_qemu():
+    """The command of the newer QEMU of this Debian's backports; Skip where it cannot be had."""
+    return script_lines("no newer QEMU", "tests", "guest", "qemu-backports.sh")
+
+
 _image = None
 
 
@@ -316,11 +356,7 @@ def guest_image():
     global _image
     if _image is None:
         need("busybox", "iperf3", "ethtool", "cpio")
-        script = os.path.join(ROOT, "scripts", "guest-image.sh")
-        done = subprocess.run([script], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-        if done.returncode:
-            raise Skip("no guest image: %s" % done.stderr.strip().splitlines()[-1])
-        _image = done.stdout.split()
+        _image = script_lines("no guest image", "scripts", "guest-image.sh")
     return _image
 
 
@@ -394,11 +430,12 @@ class Guest:
     """One QEMU with a Linux in it that runs commands."""
 
     def __init__(self, name, ports, ip="", mem=256, smp=1, incoming=None, qemu=None, extra=(),
-                 hotplug=False, mtu=None, start=True, label=None):
+                 hotplug=False, mtu=None, start=True, label=None, ram=None):
         self.name = name            # the guest's own name, the same after a migration
         self.label = label or name  # this QEMU's
         self.ports = ports
         self.mem = mem
+        self.ram = ram              # a file that two QEMUs share as the guest's memory
         self.qemu = qemu or ["qemu-system-x86_64"]
         self.next_id = 0
         self.buffer = b""
@@ -420,7 +457,8 @@ class Guest:
             "-machine", "pc,memory-backend=m0", "-smp", str(smp),
             "-accel", "kvm" if kvm else "tcg,thread=multi",
             "-m", "%dM%s" % (mem, ",slots=4,maxmem=2G" if hotplug else ""),
-            "-object", "memory-backend-memfd,id=m0,size=%dM,share=on" % mem,
+            "-object", "memory-backend-%s,id=m0,size=%dM,share=on" %
+            ("file,mem-path=" + ram if ram else "memfd", mem),
             "-kernel", kernel, "-initrd", initrd, "-append", append,
             "-chardev", "file,id=s0,path=" + self.serial_log,
             "-serial", "chardev:s0",
@@ -561,7 +599,12 @@ class Guest:
         return int(self.run("cat /tmp/%s.status" % tag)), self.run("cat /tmp/%s" % tag)
 
     def migrate_to(self, other, path, timeout=120):
-        """Live migration into a QEMU that waits on unix:path; returns its figures."""
+        """Live migration into a QEMU that waits on unix:path; returns its figures. Memory that
+        both share is not copied."""
+        if self.ram:
+            for qemu in (self, other):
+                qemu.qmp.cmd("migrate-set-capabilities", capabilities=[
+                    {"capability": "x-ignore-shared", "state": True}])
         self.qmp.cmd("migrate-set-parameters", **{"max-bandwidth": 4 << 30, "downtime-limit": 300})
         self.qmp.cmd("migrate", uri="unix:" + path)
 
@@ -603,7 +646,7 @@ class Switch:
 
     def __init__(self, ports, name="switch", netns=None, args=(), start=True):
         if not os.access(VHU, os.X_OK):
-            raise Skip("%s is not built" % VHU)
+            raise Failure("%s is not built" % VHU)
         self.name = name
         self.netns = netns
         self.ctl = path_of(name + ".ctl")
@@ -763,30 +806,55 @@ def make_switch(ports, **more):
     return Switch(ports, **more)
 
 
-_huge_made = False
+_huge_lock = None
+HUGE_NR = "/proc/sys/vm/nr_hugepages"
 
 
-def huge_pages(count=512):
-    """Sees to it that there are huge pages for DPDK, and gives them back at the end."""
-    global _huge_made
-    if _huge_made:
-        return
-    path = "/proc/sys/vm/nr_hugepages"
+def huge_pages(free=128):
+    """Sees to it that so many huge pages are free for DPDK; the last test that wanted any puts back
+    what was there before the first."""
+    global _huge_lock
     try:
-        with open(path) as now:
-            before = int(now.read())
-        if before < count:
-            with open(path, "w") as now:
-                now.write(str(count))
-            with open(path) as now:
+        if _huge_lock is None:
+            lock = open(os.path.join(tempfile.gettempdir(), "vhu-test-hugepages.%d" % os.geteuid()),
+                        "a+")
+            fcntl.flock(lock, fcntl.LOCK_SH)
+            with open(HUGE_NR) as now:
+                before = now.read().strip()
+            lock.seek(0)
+            if not lock.read():
+                lock.write(before)
+                lock.flush()
+            _huge_lock = lock
+            _cleanups.insert(0, _huge_pages_back)
+        with open("/proc/meminfo") as info:
+            text = info.read()
+        missing = free - int(re.search(r"HugePages_Free:\s*(\d+)", text).group(1))
+        if missing > 0:
+            with open(HUGE_NR) as now:
+                wanted = int(now.read()) + missing
+            with open(HUGE_NR, "w") as now:
+                now.write(str(wanted))
+            with open(HUGE_NR) as now:
                 got = int(now.read())
-            # not back to a figure of before that another test may need by now
-            _cleanups.insert(0, lambda: open(path, "w").write(str(before)))
-            if got < count:
-                raise Skip("only %d of %d huge pages could be had" % (got, count))
-        _huge_made = True
+            if got < wanted:
+                raise Skip("only %d of %d huge pages could be had" % (got, wanted))
     except OSError as error:
         raise Skip("no huge pages: %s" % error)
+
+
+def _huge_pages_back():
+    fcntl.flock(_huge_lock, fcntl.LOCK_UN)
+    try:
+        fcntl.flock(_huge_lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return  # another test uses them still
+    _huge_lock.seek(0)
+    before = _huge_lock.read()
+    if before:
+        with open(HUGE_NR, "w") as now:
+            now.write(before)
+    os.unlink(_huge_lock.name)
 
 
 # --- namespaces ---------------------------------------------------------------------------------

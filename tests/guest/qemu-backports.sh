@@ -38,7 +38,8 @@ if works; then
 	exit 0
 fi
 
-WORK=$(mktemp -d "$CACHE/.work.XXXXXX")
+rm -rf "$CACHE"/.qemu.*	# left by one that was killed: it does not hold the lock any more
+WORK=$(mktemp -d "$CACHE/.qemu.XXXXXX")
 trap 'rm -rf "$WORK"' EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM

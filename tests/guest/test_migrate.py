@@ -3,15 +3,20 @@
 # tier: check
 # timeout: 400
 """A guest moves to a second QEMU on a third port of the same switch and back, twice, while it is
-pinged and a TCP connection runs: no connection may be lost; the lost ping run is reported."""
+pinged and a TCP connection runs: no connection may be lost; the lost ping run is reported.
+
+QEMU 7.2 under TCG misses pages that its own processors wrote, with and without a vhost device, and
+the guest dies of it. There the two QEMUs share the guest's memory, so that only the devices move.
+The newer QEMU of the backports copies the memory and so depends on the switch's dirty log."""
 
 import os
+import subprocess
 import sys
 import time
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from harness import (Failure, Guest, Port, boot, iperf_mbit, iperf_server, main, make_switch,
-                     path_of, ping, transfer, wait_for)
+from harness import (Failure, Guest, Port, at_end, backports_qemu, boot, have_kvm, iperf_mbit,
+                     iperf_server, main, make_switch, path_of, ping, tmpdir, transfer, wait_for)
 
 A, B = "10.9.0.1", "10.9.0.2"
 
@@ -19,11 +24,12 @@ A, B = "10.9.0.1", "10.9.0.2"
 class Travel:
     """The guest that moves, wherever it is."""
 
-    def __init__(self, here, away):
+    def __init__(self, here, away, qemu=None, ram=None):
         self.ports = (here, away)   # sockets
+        self.more = {"qemu": qemu, "ram": ram}
         self.at = 0
         self.moves = 0
-        self.guest = Guest("a", [Port(here)], ip=A + "/24")
+        self.guest = Guest("a", [Port(here)], ip=A + "/24", **self.more)
 
     def move(self):
         """To the other port; returns QEMU's figures."""
@@ -31,7 +37,7 @@ class Travel:
         self.at ^= 1
         path = path_of("move%d" % self.moves)
         there = Guest("a", [Port(self.ports[self.at])], ip=A + "/24", label="a%d" % self.moves,
-                      incoming="unix:" + path)
+                      incoming="unix:" + path, **self.more)
         there.qmp.cmd("query-status")  # it waits by now
         info = self.guest.migrate_to(there, path)
         self.guest.stop()
@@ -79,26 +85,52 @@ def there_and_back(travel, b, seconds):
 
 
 def round_trip(travel, b):
-    for seconds in (18, 40, 90):
+    for seconds in (12, 30, 90):
         overlapped, said = there_and_back(travel, b, seconds)
         if overlapped:
             return said
     raise Failure("the traffic always ended before the migration: %s" % said)
 
 
-def test(tap):
-    paths = [path_of(n + ".sock") for n in "abc"]
-    switch = make_switch(["%s=vhost-user:%s" % (n, p) for n, p in zip("abc", paths)])
-    travel = Travel(paths[0], paths[2])
-    b = Guest("b", [Port(paths[1])], ip=B + "/24")
+def moving(tap, what, qemu, ram):
+    """A pair of guests of one QEMU, from boot to end."""
+    paths = [path_of("%s-%s.sock" % (what, n)) for n in "abc"]
+    switch = make_switch(["%s=vhost-user:%s" % (n, p) for n, p in zip("abc", paths)],
+                         name="switch-" + what)
+    travel = Travel(paths[0], paths[2], qemu, ram)
+    b = Guest("b", [Port(paths[1])], ip=B + "/24", qemu=qemu)
     boot(travel.guest, b)
     iperf_server(b)
     ping(b, A)
-    tap.case("guest_migrates_and_returns_without_losing_a_connection", round_trip, travel, b)
-    tap.case("guest_migrates_and_returns_a_second_time", round_trip, travel, b)
-    tap.case("file_of_a_moved_guest_keeps_its_sha256", lambda: transfer(travel.guest, b, B))
+    tap.case("%s_migrates_and_returns_without_losing_a_connection" % what, round_trip, travel, b)
+    tap.case("%s_migrates_and_returns_a_second_time" % what, round_trip, travel, b)
+    tap.case("%s_still_sends_a_file_whole" % what, transfer, travel.guest, b, B, 4)
     switch.process.check_alive()
     tap.diag(switch.counters_text())
+    for each in (travel.guest, b):
+        each.process.check_alive()
+        each.stop()
+    switch.stop()
+
+
+def shared_memory():
+    """A file for the guest's memory; nothing but tmpfs will do for a backend."""
+    folder = "/dev/shm" if os.path.isdir("/dev/shm") else tmpdir()
+    path = os.path.join(folder, "vhu-test-%d.ram" % os.getpid())
+    at_end(lambda: os.path.exists(path) and os.unlink(path))
+    return path
+
+
+def test(tap):
+    tap.case("bench_of_the_installed_qemu", moving, tap, "guest", None,
+             None if have_kvm() else shared_memory())
+
+    def newer():
+        qemu = backports_qemu()
+        tap.diag(subprocess.run(qemu + ["--version"], stdout=subprocess.PIPE,
+                                text=True).stdout.splitlines()[0])
+        moving(tap, "guest_with_copied_memory", qemu, None)
+    tap.case("bench_of_the_newer_qemu", newer)
 
 
 if __name__ == "__main__":

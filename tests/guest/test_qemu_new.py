@@ -10,19 +10,10 @@ import subprocess
 import sys
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from harness import (Failure, Guest, Port, Skip, boot, iperf, iperf_server, main, make_switch,
-                     path_of, ping, transfer, wait_for)
+from harness import (Failure, Guest, Port, backports_qemu, boot, iperf, iperf_server, main,
+                     make_switch, path_of, ping, transfer, wait_for)
 
 A, B = "10.9.0.1", "10.9.0.2"
-HERE = os.path.dirname(os.path.abspath(__file__))
-
-
-def newer_qemu():
-    done = subprocess.run([os.path.join(HERE, "qemu-backports.sh")], stdout=subprocess.PIPE,
-                          stderr=subprocess.PIPE, text=True)
-    if done.returncode:
-        raise Skip((done.stderr.strip().splitlines() or ["no reason given"])[-1])
-    return done.stdout.split("\n")[:-1]
 
 
 def msix_is_used(a):
@@ -45,7 +36,7 @@ def link_down_and_up(a):
 
 
 def test(tap):
-    qemu = newer_qemu()
+    qemu = backports_qemu()
     tap.diag(subprocess.run(qemu + ["--version"], stdout=subprocess.PIPE,
                             text=True).stdout.splitlines()[0])
     pa, pb = path_of("a.sock"), path_of("b.sock")

@@ -291,8 +291,8 @@ static void make_backend(struct fixture *fix)
 		.nr_rings = o->nr_rings,
 		.queue_num = o->nr_rings / 2,
 		.features = o->features ? o->features : FIXTURE_NET_FEATURES,
-		.protocol_features = o->protocol_features ? o->protocol_features :
-							    VHU_BACKEND_PROTOCOL_FEATURES,
+		.protocol_features =
+			o->protocol_features ? o->protocol_features : VHU_BACKEND_PROTOCOL_FEATURES,
 		.ops = &ops,
 		.arg = fix,
 	};

@@ -31,15 +31,15 @@ struct fixture_options {
 	uint64_t features;	    /* 0: FIXTURE_NET_FEATURES */
 	uint64_t protocol_features; /* 0: VHU_BACKEND_PROTOCOL_FEATURES */
 	enum fixture_mode mode;
-	bool threaded;		    /* rings are worked on by a thread */
-	bool no_listen;		    /* the test says itself where frontends come from */
-	struct vhu_domain *domain;  /* NULL: one of its own */
+	bool threaded;		   /* rings are worked on by a thread */
+	bool no_listen;		   /* the test says itself where frontends come from */
+	struct vhu_domain *domain; /* NULL: one of its own */
 };
 
 struct fixture_ring {
 	int kick_fd;
-	bool running; /* between queue_started and queue_stopped */
-	bool pending; /* there may be work */
+	bool running;		       /* between queue_started and queue_stopped */
+	bool pending;		       /* there may be work */
 	unsigned int started, stopped; /* calls of the two */
 };
 

@@ -204,8 +204,7 @@ int drv_ack(struct drv *drv, uint32_t request, const void *payload, uint32_t siz
 void drv_do(struct drv *drv, uint32_t request, const void *payload, uint32_t size, const int *fds,
 	    unsigned int nr_fds)
 {
-	if (drv->options.need_reply &&
-	    drv->protocol_features & VHU_MASK(VHU_P_REPLY_ACK_BIT)) {
+	if (drv->options.need_reply && drv->protocol_features & VHU_MASK(VHU_P_REPLY_ACK_BIT)) {
 		assert_int_equal(drv_ack(drv, request, payload, size, fds, nr_fds), 0);
 		return;
 	}

@@ -197,6 +197,31 @@ static void b22_length_of_the_buffer_is_not_what_is_logged(void **state)
 	log_close();
 }
 
+/* A buffer that ends where its page ends, and one that goes on by one byte. */
+static void last_byte_of_a_page_leaves_the_next_clean(void **state)
+{
+	struct pair *p = logging(state, 2048, 0);
+	struct drv_ring *ring = &p->drv.ring[0];
+	uint64_t gpa = drv_mem_alloc(&p->drv.mem, 0, 3 * PAGE, PAGE);
+	static uint8_t frame[PAGE];
+
+	for (uint32_t len = PAGE - 13; len <= PAGE - 11; len++) {
+		struct drv_seg seg = { gpa, 2 * PAGE, true };
+		uint16_t idx = drv_ring_used_idx(ring);
+		uint32_t token, used;
+
+		assert_true(drv_ring_add(ring, &seg, 1, 0) >= 0);
+		drv_ring_publish(ring);
+		assert_int_equal(fixture_push(&p->fix, 0, frame, len, NULL), 0);
+		assert_int_equal(drv_ring_pop_used(ring, &token, &used), 1);
+		assert_int_equal(used, 12 + len);
+		needed(gpa, used);
+		needed_used(ring, ring->used_gpa, idx, 1);
+		log_check();
+	}
+	log_close();
+}
+
 static void sent_frames_log_the_used_ring_alone(void **state)
 {
 	struct pair *p = logging(state, 2048, 0);
@@ -367,6 +392,7 @@ int main(void)
 		pair_test(received_frames_log_their_bytes_and_the_used_ring),
 		pair_test(merged_buffers_are_logged_each),
 		pair_test(b22_length_of_the_buffer_is_not_what_is_logged),
+		pair_test(last_byte_of_a_page_leaves_the_next_clean),
 		pair_test(sent_frames_log_the_used_ring_alone),
 		pair_test(event_index_that_is_written_is_logged),
 		pair_test(used_ring_is_logged_where_its_log_address_says),

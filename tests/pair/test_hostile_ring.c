@@ -440,8 +440,8 @@ static void sums_that_wrap(struct hostile *h)
 	frames = fixture_frames(&h->victim);
 	one(h, table, nr * (uint32_t)sizeof(struct drv_desc), DRV_DESC_INDIRECT, 0);
 	drv_ring_kick_always(&h->drv.ring[1]);
-	assert_true(check_until(fixture_pump(NULL), all_drops(h) == sum + 1 ||
-							    fixture_frames(&h->victim) > frames));
+	assert_true(check_until(fixture_pump(NULL),
+				all_drops(h) == sum + 1 || fixture_frames(&h->victim) > frames));
 	assert_int_equal(fixture_frames(&h->victim), frames);
 	h->drv.ring[1].used_idx++;
 	hostile_sends(h);

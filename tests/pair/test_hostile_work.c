@@ -5,8 +5,6 @@
 
 #include "hostile.h"
 
-#define NR(array) (sizeof(array) / sizeof((array)[0]))
-
 enum {
 	FRAME = 200
 };
@@ -49,11 +47,13 @@ static void receives_again(struct hostile *h)
 	fresh(h);
 }
 
-static void bad_receive_buffers(struct hostile *h)
+enum { NR_BAD = 9 };
+
+/* Buffers that no frame can be put into; gpa is a page of good memory. */
+static void bad_buffers(struct hostile *h, uint64_t gpa, struct drv_desc *ret_descs)
 {
-	uint64_t gpa = drv_mem_alloc(&h->drv.mem, 0, 4096, 4096);
 	const struct drv_region *r1 = &h->drv.mem.region[1];
-	const struct drv_desc rows[] = {
+	const struct drv_desc rows[NR_BAD] = {
 		{ gpa, 2048, 0, 0 }, /* not for the device to write */
 		{ 0, 2048, DRV_DESC_WRITE, 0 },
 		{ r1->gpa + r1->size - 2047, 2048, DRV_DESC_WRITE, 0 },
@@ -64,16 +64,26 @@ static void bad_receive_buffers(struct hostile *h)
 		{ gpa, 17, DRV_DESC_INDIRECT, 0 },
 		{ gpa, 0, DRV_DESC_INDIRECT, 0 },
 	};
+
+	memcpy(ret_descs, rows, sizeof(rows));
+}
+
+static void bad_receive_buffers(struct hostile *h)
+{
+	uint64_t gpa = drv_mem_alloc(&h->drv.mem, 0, 4096, 4096);
+	struct drv_desc rows[NR_BAD];
 	uint8_t frame[FRAME], before[4096], after[4096];
 
+	bad_buffers(h, gpa, rows);
 	drv_net_make(frame, FRAME, 1);
-	for (unsigned int i = 0; i < NR(rows); i++) {
+	for (unsigned int i = 0; i < NR_BAD; i++) {
 		int ret;
 
 		drv_mem_read(&h->drv.mem, gpa, before, sizeof(before));
 		give(h, &rows[i]);
 		ret = fixture_push(&h->victim, 0, frame, FRAME, NULL);
 		assert_true(ret == -ENOSPC || ret == -EMSGSIZE || ret == -ENOTCONN);
+		vhu_net_commit(vhu_backend_queue(h->victim.backend, 0));
 		/* If the head came back it came back empty. */
 		for (uint16_t j = 0; j != drv_ring_used_idx(&h->drv.ring[0]); j++)
 			assert_int_equal(drv_ring_used_elem(&h->drv.ring[0], j).len, 0);
@@ -86,6 +96,39 @@ static void bad_receive_buffers(struct hostile *h)
 static void b14_bad_receive_buffers_are_never_written(void **state)
 {
 	hostile_rounds(hostile_begin(state, true, FIXTURE_SINK, NULL), bad_receive_buffers);
+}
+
+static void good_buffers_behind_bad_ones(struct hostile *h)
+{
+	struct drv_ring *ring = &h->drv.ring[0];
+	uint64_t gpa = drv_mem_alloc(&h->drv.mem, 0, 4096, 4096);
+	struct drv_desc rows[NR_BAD];
+	uint8_t frame[FRAME], back[4096];
+	struct drv_net_hdr hdr;
+	size_t len;
+
+	bad_buffers(h, gpa, rows);
+	for (unsigned int i = 0; i < NR_BAD; i++) {
+		give(h, &rows[i]);
+		drv_net_fill(&h->drv, 0, 4);
+		drv_net_make(frame, FRAME, i);
+		assert_int_equal(fixture_push(&h->victim, 0, frame, FRAME, NULL), 0);
+		assert_int_equal(drv_ring_used_idx(ring), 2);
+		assert_int_equal(drv_ring_used_elem(ring, 0).id, ring->num - 1);
+		assert_int_equal(drv_ring_used_elem(ring, 0).len, 0);
+		ring->used_idx = 1;
+		assert_int_equal(drv_net_receive(&h->drv, 0, back, sizeof(back), &len, &hdr), 1);
+		assert_int_equal(hdr.num_buffers, 1);
+		assert_int_equal(len, FRAME);
+		assert_memory_equal(back, frame, FRAME);
+		fresh(h);
+	}
+}
+
+static void b24_good_buffers_behind_bad_ones_are_used(void **state)
+{
+	hostile_rounds(hostile_begin(state, true, FIXTURE_SINK, NULL),
+		       good_buffers_behind_bad_ones);
 }
 
 /* A buffer smaller than the header, alone and as the first of several. */
@@ -140,6 +183,9 @@ static void merge_that_fails_half_way(struct hostile *h)
 		give(h, &(struct drv_desc){ 0, 2048, DRV_DESC_WRITE, 0 });
 		ret = fixture_push(&h->victim, 0, frame, sizeof(frame), NULL);
 		assert_true(ret == -ENOSPC || ret == -EMSGSIZE || ret == -ENOTCONN);
+		assert_int_equal(drv_ring_used_idx(ring), 0);
+		/* What was refused is given back some time, and with nothing in it. */
+		vhu_net_commit(vhu_backend_queue(h->victim.backend, 0));
 		for (uint16_t j = 0; j != drv_ring_used_idx(ring); j++)
 			assert_int_equal(drv_ring_used_elem(ring, j).len, 0);
 		receives_again(h);
@@ -373,6 +419,7 @@ int main(void)
 		hostile_test(b23_endless_work_is_cut_into_visits),
 		hostile_test(b23_burst_is_no_larger_than_asked_for),
 		hostile_test(b24_bad_chain_is_given_back_each_time),
+		hostile_test(b24_good_buffers_behind_bad_ones_are_used),
 		hostile_test(b25_delivered_is_what_was_judged),
 	};
 

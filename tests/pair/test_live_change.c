@@ -59,16 +59,16 @@ static void other_features_are_refused_on_running_rings(void **state)
 {
 	struct pair *p = running(state, NULL);
 
-	assert_int_equal(
-		features(&p->drv, p->drv.features & ~VHU_MASK(VHU_NET_F_MRG_RXBUF_BIT)), 1);
+	assert_int_equal(features(&p->drv, p->drv.features & ~VHU_MASK(VHU_NET_F_MRG_RXBUF_BIT)),
+			 1);
 	fixture_check_reason(&p->fix, "SET_FEATURES");
 	assert_int_equal(vhu_backend_features(p->fix.backend), p->drv.features);
 	drv_check_in_step(&p->drv);
 	drv_net_echo(&p->drv, 1, 100, 10);
 	drv_stop(&p->drv);
 	/* Without rings that run it is allowed. */
-	assert_int_equal(
-		features(&p->drv, p->drv.features & ~VHU_MASK(VHU_NET_F_MRG_RXBUF_BIT)), 0);
+	assert_int_equal(features(&p->drv, p->drv.features & ~VHU_MASK(VHU_NET_F_MRG_RXBUF_BIT)),
+			 0);
 }
 
 static void same_address_again_keeps_the_position(void **state)
@@ -296,9 +296,9 @@ static void as_many_slots_as_are_told(void **state)
 		reg.region.uva = UINT64_C(0xcc00000000) + i * 8192;
 		reg.region.size = 4096;
 		reg.region.mmap_offset = i * 4096;
-		assert_int_equal(
-			drv_ack(&p->drv, VHU_ADD_MEM_REG, &reg, sizeof(reg), &region->fd, 1),
-			i == VHU_MAX_MEM_SLOTS);
+		assert_int_equal(drv_ack(&p->drv, VHU_ADD_MEM_REG, &reg, sizeof(reg), &region->fd,
+					 1),
+				 i == VHU_MAX_MEM_SLOTS);
 	}
 	drv_net_echo(&p->drv, 1, 100, 5);
 }

@@ -348,6 +348,25 @@ static void ring_is_not_started_before_it_is_set_up(void **state)
 	wait_reaped(p, 1);
 }
 
+static void memory_may_come_last(void **state)
+{
+	struct pair *p = pair_up(state, &(struct fixture_options){ .mode = FIXTURE_SINK },
+				 &(struct drv_options){ .need_reply = true });
+
+	drv_negotiate(&p->drv);
+	drv_set_features(&p->drv, p->drv.offered & ~VHU_MASK(VHU_F_LOG_ALL_BIT));
+	put_frames(p, 2);
+	drv_ring_kick_always(&p->drv.ring[1]);
+	drv_enable_ring(&p->drv, 1, true);
+	drv_start_ring(&p->drv, 1, 0);
+	fixture_settle();
+	assert_false(p->fix.ring[1].running);
+	drv_set_mem(&p->drv);
+	wait_reaped(p, 2);
+	assert_int_equal(fixture_state(&p->fix, 1), VHU_RING_STARTED_ENABLED);
+	assert_int_equal(p->fix.complaints, 0);
+}
+
 static void states_are_traced(void *arg, const struct vhu_event *event)
 {
 	uint8_t *last = arg;
@@ -398,6 +417,7 @@ int main(void)
 		pair_test(base_near_the_end_of_the_index_wraps),
 		pair_test(ring_without_a_kick_fd_is_polled),
 		pair_test(ring_is_not_started_before_it_is_set_up),
+		pair_test(memory_may_come_last),
 		pair_test(every_change_is_traced_once),
 	};
 

@@ -11,13 +11,15 @@ import sys
 import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "guest"))
-from harness import Failure, Switch, Testpmd, main, path_of, wait_for
+from harness import PATIENCE, Failure, Switch, Testpmd, main, path_of, wait_for
 
 NAMES = ("a", "b")
 MACS = ("02:00:00:00:01:01", "02:00:00:00:01:02")
 MILLION = 1000000
 # How much of a flood has to arrive: many times what the ring held when it was full
 FLOOD_ARRIVES = 20000
+# Seconds without a single frame after which none is expected any more
+STANDSTILL = 15
 # What is dropped for these causes never was a frame, and is not counted as one
 NO_FRAMES = ("rx_drop_bad_chain", "rx_drop_short", "rx_drop_long", "rx_drop_bad_hdr",
              "rx_drop_disabled")
@@ -142,8 +144,14 @@ class Bench:
                 if one != another:
                     wrong.append("%s, port %s: %s, not %s" % (what, name, one, another))
         if wrong:
-            raise Failure("\n".join(wrong + [str(seen)]))
+            raise Failure("\n".join(wrong + [told(seen)]))
         return seen
+
+
+def told(seen):
+    """The counters that are not 0."""
+    return "\n".join("%s: %s" % (name, {k: v for k, v in port["counters"].items() if v})
+                     for name, port in sorted(seen.items()))
 
 
 def begin(testpmd, engine, how="start"):
@@ -153,6 +161,21 @@ def begin(testpmd, engine, how="start"):
 
 def end(testpmd):
     testpmd.cmd("stop", r"Done\.")
+
+
+def wait_for_frames(what, count, goal):
+    """However slow the machine is; but frames that all got lost are not waited for."""
+    last = [-1, 0.0]
+
+    def enough():
+        now = count()
+        if now != last[0]:
+            last[:] = now, time.monotonic()
+        elif time.monotonic() - last[1] > STANDSTILL * PATIENCE:
+            raise Failure("%s: no more than %d of %d in %.0f s" %
+                          (what, now, goal, STANDSTILL * PATIENCE))
+        return now >= goal
+    wait_for(what, enough, 120, 0.1)
 
 
 def set_size(testpmd, size):
@@ -168,14 +191,14 @@ def loop(bench, size, frames):
     since = time.monotonic()
     # 8 bursts of 32 frames on each queue: no ring is ever full, so none has to be dropped
     begin(testpmd, "io", "start tx_first 8")
-    wait_for("%d frames of %s" % (frames, size), lambda: bench.total("rx_frames") >= goal, 60, 0.1)
+    wait_for_frames("frames of " + size, lambda: bench.total("rx_frames"), goal)
     seconds = time.monotonic() - since
     end(testpmd)
     bench.settle()
     seen = bench.ledger()
     lost = sum(drops_of(port["counters"], way) for port in seen.values() for way in ("rx", "tx"))
     if lost:
-        raise Failure("%d frames were dropped: %s" % (lost, seen))
+        raise Failure("%d frames were dropped: %s" % (lost, told(seen)))
     done = bench.total("rx_frames") - goal + frames
     return "%s: %d in %.1f s, none lost" % (size, done, seconds)
 
@@ -201,13 +224,13 @@ def features(bench):
 
 def agreed_mergeable(bench):
     if not all("MRG_RXBUF" in names for names in features(bench)):
-        raise Failure("not agreed on: %s" % features(bench))
+        raise Failure("mergeable buffers not agreed on: %s" % features(bench))
     return "mergeable"
 
 
 def agreed_plain(bench):
     if any("MRG_RXBUF" in names for names in features(bench)):
-        raise Failure("agreed on: %s" % features(bench))
+        raise Failure("mergeable buffers agreed on: %s" % features(bench))
     return "not mergeable"
 
 
@@ -244,15 +267,17 @@ def flood(sizes, frames):
             was = before["b"]["counters"]
             goal = before["a"]["counters"]["rx_frames"] + frames
 
+            def sent():
+                return bench.counters()["a"]["counters"]["rx_frames"]
+
             def got(name):
                 return bench.counters()["b"]["counters"][name] - was[name]
             set_size(sender, size)
             begin(sender, "txonly")
             wait_for("the ring is full", lambda: got("tx_drop_rx_full"))
             begin(receiver, "rxonly")
-            wait_for("%d frames of %s" % (frames, size), lambda:
-                     bench.counters()["a"]["counters"]["rx_frames"] >= goal and
-                     got("tx_frames") >= FLOOD_ARRIVES, 60, 0.1)
+            wait_for_frames("sent of " + size, sent, goal)
+            wait_for_frames("delivered of " + size, lambda: got("tx_frames"), FLOOD_ARRIVES)
             end(sender)
             bench.quiet()
             end(receiver)
@@ -261,7 +286,7 @@ def flood(sizes, frames):
             delivered, full = [now[name] - was[name] for name in ("tx_frames", "tx_drop_rx_full")]
             lost = drops_of(now, "tx") - drops_of(was, "tx")
             if lost != full:
-                raise Failure("dropped for other causes than a full ring: %s" % now)
+                raise Failure("dropped for other causes than a full ring: " + told(bench.quiet()))
             said.append("%s: %d delivered + %d dropped" % (size, delivered, lost))
     finally:
         wrong = bench.stop()
