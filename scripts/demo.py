@@ -138,7 +138,7 @@ def pings(screen, a):
 
 def demo(screen):
     screen.line(paint("1", "vhu: two Linux guests on one vhost-user switch"))
-    screen.line("guest a -- vhu trace -- vhu switch -- guest b       (QEMU; no root, no huge pages)")
+    screen.line("guest a -- vhu trace -- vhu switch -- guest b    (QEMU; no root, no huge pages)")
 
     screen.section(1, "the switch, and a tracer between guest a and it")
     screen.wait("the guests' kernel and initramfs (downloaded once)")
@@ -148,7 +148,7 @@ def demo(screen):
     switch = Switch(["%s=vhost-user:%s" % (name, paths[name]) for name in ("a", "b")])
     for line in ("vhu switch --port a=vhost-user:a.sock --port b=vhost-user:b.sock",
                  "vhu trace traced.sock a.sock",
-                 "qemu ... -chardev socket,id=c0,path=traced.sock -netdev vhost-user,chardev=c0"):
+                 "qemu ... -chardev socket,id=c,path=traced.sock -netdev vhost-user,chardev=c"):
         screen.line(paint("2", "  $ " + line))
 
     screen.section(2, "guest a's driver starts its device: the handshake")

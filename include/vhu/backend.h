@@ -50,7 +50,7 @@ struct vhu_backend_ops {
 	/* GET_CONFIG: fill size bytes (of at most 256); 0 or -errno. Needs VHU_P_CONFIG offered. */
 	int (*config)(void *arg, void *ret_bytes, size_t size);
 	/*
-	 * The connection is gone, all rings have been stopped. err is 0 for an orderly end. -EBUSY: the
+	 * The connection is gone, all rings have been stopped. err is 0 for an orderly end. -EDEADLK: the
 	 * peer made a call eventfd block a data thread, which only malice does; it will do so again.
 	 */
 	void (*closed)(void *arg, int err, const char *reason);

@@ -109,6 +109,9 @@ enum {
 	VHU_MAX_MEM_SLOTS = 128,   /* regions of a device, as GET_MAX_MEM_SLOTS answers */
 };
 
+/* Bytes that one device may have mapped: addresses are what the process's devices share. */
+#define VHU_MAX_MEM_BYTES (UINT64_C(4) << 40)
+
 /* Why something was refused: names the thing, the value and the rule. Never longer than this. */
 struct vhu_reason {
 	char text[192];

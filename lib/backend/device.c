@@ -115,6 +115,17 @@ static bool has_passed(struct vhu_backend *be)
 	return passed;
 }
 
+/* Readers hold nothing any more of what was unpublished before the ticket. */
+static void all_passed(struct vhu_backend *be)
+{
+	release_retired(be);
+	watch_domain(be, false);
+	for (unsigned int i = 0; i < be->nr_rings; i++) {
+		if (be->rings[i].stop_ticket <= be->ticket)
+			be->rings[i].stop_ticket = 0;
+	}
+}
+
 static void take_ticket(struct vhu_backend *be)
 {
 	be->ticket = vhu_domain_ticket(be->domain);
@@ -181,6 +192,30 @@ static int begin(struct vhu_backend *be, int take_fd)
 	return 0;
 }
 
+/* Out of the poll set first: the peer may hold the same file open, and then closing is not leaving. */
+void vhu_be_drop_channel(struct vhu_backend *be)
+{
+	if (!be->channel)
+		return;
+	unwatch(be, vhu_sock_fd(be->channel));
+	vhu_sock_free(be->channel);
+	be->channel = NULL;
+}
+
+/* While a request is parked its connection is not looked at, not even for its end. */
+static void watch_connection(struct vhu_backend *be, bool on)
+{
+	if (!on) {
+		unwatch(be, vhu_sock_fd(be->sock));
+		if (be->channel)
+			unwatch(be, vhu_sock_fd(be->channel));
+		return;
+	}
+	watch(be, vhu_sock_fd(be->sock), EPOLLIN);
+	if (be->channel)
+		watch(be, vhu_sock_fd(be->channel), EPOLLIN);
+}
+
 /* Takes everything away from the data side; the rest follows when readers have passed. */
 static void close_connection(struct vhu_backend *be, int err, const struct vhu_reason *why)
 {
@@ -191,8 +226,8 @@ static void close_connection(struct vhu_backend *be, int err, const struct vhu_r
 	unwatch(be, vhu_sock_fd(be->sock));
 	vhu_sock_free(be->sock);
 	be->sock = NULL;
-	vhu_sock_free(be->channel);
-	be->channel = NULL;
+	vhu_be_drop_channel(be);
+	be->refused = 0;
 	set_deadline(be, false);
 	unwatch(be, be->listen_fd);
 	take_ticket(be);
@@ -200,8 +235,12 @@ static void close_connection(struct vhu_backend *be, int err, const struct vhu_r
 
 static void finish_closing(struct vhu_backend *be)
 {
-	release_retired(be);
-	watch_domain(be, false);
+	int broken = vhu_be_rings_report(be);
+
+	/* a data thread may have been held up after the connection was given up */
+	if (broken && be->close_err != -EDEADLK)
+		be->close_err = broken;
+	all_passed(be);
 	vhu_be_rings_clear(be);
 	vhu_mem_free(be->mem);
 	be->mem = NULL;
@@ -224,12 +263,17 @@ static void finish_closing(struct vhu_backend *be)
 		be->ops.closed(be->arg, be->close_err, be->close_why.text);
 }
 
+/* When the timer says so: connects, or listens again. */
 static void try_connect(struct vhu_backend *be)
 {
 	int fd;
 
 	be->retry_at = 0;
-	if (be->phase != PHASE_IDLE || be->ending)
+	if (be->listen_fd >= 0 && be->phase != PHASE_CLOSING) {
+		watch(be, be->listen_fd, EPOLLIN); /* -EEXIST: it was there all the time */
+		return;
+	}
+	if (be->phase != PHASE_IDLE || be->ending || !be->connect_path)
 		return;
 	fd = vhu_sock_connect(be->connect_path);
 	if (fd < 0 || begin(be, fd) < 0)
@@ -240,8 +284,15 @@ static void accept_one(struct vhu_backend *be)
 {
 	int fd = vhu_sock_accept(be->listen_fd);
 
-	if (fd < 0)
+	if (fd == -EAGAIN)
 		return;
+	if (fd < 0) {
+		/* out of fds, say: the connection stays in the queue, and is looked at again later */
+		unwatch(be, be->listen_fd);
+		be->retry_ns = RETRY_MAX_MS * MS;
+		retry_later(be);
+		return;
+	}
 	if (be->phase != PHASE_IDLE || be->ending) {
 		vhu_fd_close(&fd);
 		vhu_be_complain(be, "a second connection was refused: the socket has its frontend");
@@ -268,10 +319,10 @@ static void read_messages(struct vhu_backend *be)
 			continue;
 		take_ticket(be);
 		if (!has_passed(be)) {
-			watch_sock(be, 0); /* the rest of its messages waits in the socket */
+			watch_connection(be, false); /* the rest waits in the socket */
 			break;
 		}
-		release_retired(be);
+		all_passed(be);
 		be->phase = PHASE_CONNECTED;
 		err = vhu_be_finish(be, &why);
 		if (err)
@@ -286,10 +337,9 @@ static void after_parking(struct vhu_backend *be)
 	struct vhu_reason why = { { 0 } };
 	int err;
 
-	release_retired(be);
-	watch_domain(be, false);
+	all_passed(be);
 	be->phase = PHASE_CONNECTED;
-	watch_sock(be, EPOLLIN);
+	watch_connection(be, true);
 	err = vhu_be_finish(be, &why);
 	if (err)
 		close_connection(be, err, &why);
@@ -300,15 +350,16 @@ static void read_channel(struct vhu_backend *be)
 {
 	struct vhu_reason why = { { 0 } };
 	struct vhu_msg msg;
-	int got;
 
-	while (be->channel && (got = vhu_sock_recv(be->channel, &msg, &why)) != 0) {
+	for (int i = 0; i < BUDGET && be->channel; i++) {
+		int got = vhu_sock_recv(be->channel, &msg, &why);
+
+		if (!got)
+			return;
 		if (got < 0) {
 			if (got != -ECONNRESET)
 				vhu_be_complain(be, why.text);
-			unwatch(be, vhu_sock_fd(be->channel));
-			vhu_sock_free(be->channel);
-			be->channel = NULL;
+			vhu_be_drop_channel(be);
 			return;
 		}
 		vhu_be_emit(be, VHU_EVENT_REPLY_IN, &msg, -1, NULL);

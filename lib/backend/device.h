@@ -90,6 +90,8 @@ struct vhu_backend {
 	struct retired *retired;
 	bool watching_domain;
 	struct vhu_msg request; /* the parked one */
+	int refused;		/* it is to be refused when readers have passed */
+	struct vhu_reason refused_why;
 	int close_err;
 	struct vhu_reason close_why;
 };
@@ -98,6 +100,7 @@ struct vhu_backend {
 /* Frees what when all readers have passed the ticket that is taken next. */
 VHU_HIDDEN void vhu_be_retire(struct vhu_backend *be, void (*release)(void *what), void *what);
 VHU_HIDDEN void vhu_be_retire_fd(struct vhu_backend *be, int *fd);
+VHU_HIDDEN void vhu_be_drop_channel(struct vhu_backend *be);
 VHU_HIDDEN void vhu_be_complain(struct vhu_backend *be, const char *text);
 
 /* dispatch.c */
@@ -112,6 +115,8 @@ VHU_HIDDEN void vhu_be_emit(struct vhu_backend *be, enum vhu_event_kind kind,
 VHU_HIDDEN void vhu_be_rings_init(struct vhu_backend *be);
 /* Changes a ring's state by the table, and traces it. */
 VHU_HIDDEN void vhu_be_ring_act(struct vhu_backend *be, unsigned int i, enum ring_action action);
+/* Whether the ring could run once it is started: its addresses translate. */
+VHU_HIDDEN int vhu_be_ring_check(struct vhu_backend *be, unsigned int i, struct vhu_reason *why);
 /* Publishes, republishes or unpublishes the ring's view, as its state and addresses ask for. */
 VHU_HIDDEN int vhu_be_ring_update(struct vhu_backend *be, unsigned int i, struct vhu_reason *why);
 /* New views for all running rings, from a state that is not yet in force: all or none. */
@@ -123,7 +128,7 @@ VHU_HIDDEN void vhu_be_rings_stop(struct vhu_backend *be);
 /* Stops and forgets everything about the rings; after readers have passed. */
 VHU_HIDDEN void vhu_be_rings_clear(struct vhu_backend *be);
 /* Tells of rings that the data side found broken. Not 0 if that has to end the connection: -EFAULT,
- * the device's memory vanished; -EBUSY, a call eventfd blocked a data thread. */
+ * the device's memory vanished; -EDEADLK, a call eventfd blocked a data thread. */
 VHU_HIDDEN int vhu_be_rings_report(struct vhu_backend *be);
 VHU_HIDDEN bool vhu_be_any_running(const struct vhu_backend *be);
 

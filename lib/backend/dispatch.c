@@ -65,7 +65,8 @@ static int refuse(struct vhu_backend *be, const struct vhu_msg *msg, int err,
 		  struct vhu_reason *why)
 {
 	const struct vhu_request_row *row = vhu_request_row(VHU_CHANNEL_MAIN, msg->hdr.request);
-	bool can_ack = wants_ack(be, msg) && (!row || row->reply != VHU_REPLY_ALWAYS);
+	/* SET_LOG_BASE has a reply that means success whatever it says */
+	bool can_ack = wants_ack(be, msg) && (!row || row->reply == VHU_REPLY_ACK);
 	struct vhu_msg reply;
 
 	vhu_be_emit(be, VHU_EVENT_REFUSED, msg, vhu_wire_ring(VHU_CHANNEL_MAIN, msg), why->text);
@@ -105,6 +106,13 @@ int vhu_be_finish(struct vhu_backend *be, struct vhu_reason *why)
 	const struct handler *h = find_handler(be->request.hdr.request);
 	struct vhu_msg reply;
 
+	if (be->refused) {
+		int err = be->refused;
+
+		be->refused = 0;
+		*why = be->refused_why;
+		return refuse(be, &be->request, err, why);
+	}
 	vhu_msg_init_reply(&reply, &be->request, sizeof(uint64_t));
 	if (h && h->finish)
 		h->finish(be, &be->request, &reply);
@@ -132,11 +140,13 @@ static int handle(struct vhu_backend *be, struct vhu_reason *why)
 	}
 	vhu_msg_init_reply(&reply, msg, sizeof(uint64_t));
 	err = h->handle(be, msg, &reply, why);
-	if (err) {
+	if (err)
 		name_request(row, why);
+	if (err && !be->retired)
 		return refuse(be, msg, err, why);
-	}
-	if (!(row->flags & VHU_ROW_QUIET))
+	be->refused = err;
+	be->refused_why = *why;
+	if (!err && !(row->flags & VHU_ROW_QUIET))
 		return complete(be, msg, &reply, why);
 	be->phase = PHASE_PARKED;
 	return 0;

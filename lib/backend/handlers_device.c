@@ -191,7 +191,7 @@ static int set_backend_req_fd(struct vhu_backend *be, struct vhu_msg *msg, struc
 	if (err)
 		return vhu_refuse(why, -EPROTO, "SET_BACKEND_REQ_FD: no Unix stream socket (%s)",
 				  strerror(-err));
-	vhu_sock_free(be->channel);
+	vhu_be_drop_channel(be);
 	be->channel = channel;
 	event.data.fd = vhu_sock_fd(channel);
 	if (epoll_ctl(be->epoll_fd, EPOLL_CTL_ADD, vhu_sock_fd(channel), &event) < 0) {

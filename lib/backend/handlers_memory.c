@@ -24,16 +24,17 @@ static void release_dirty(void *dirty)
 	vhu_dirty_free(dirty);
 }
 
-/* Rings that had been started before the memory came. */
-static int start_waiting(struct vhu_backend *be, struct vhu_reason *why)
+/* Rings that had been started before the memory came. One that cannot run with it is stopped. */
+static void start_waiting(struct vhu_backend *be)
 {
-	int err = 0;
+	struct vhu_reason why;
 
-	for (unsigned int i = 0; i < be->nr_rings && !err; i++) {
-		if (!be->rings[i].running)
-			err = vhu_be_ring_update(be, i, why);
+	for (unsigned int i = 0; i < be->nr_rings; i++) {
+		if (be->rings[i].running || !vhu_be_ring_update(be, i, &why))
+			continue;
+		vhu_be_ring_act(be, i, RING_STOP);
+		vhu_be_complain(be, why.text);
 	}
-	return err;
 }
 
 static int replace_mem(struct vhu_backend *be, struct vhu_mem *mem, struct vhu_reason *why)
@@ -48,7 +49,8 @@ static int replace_mem(struct vhu_backend *be, struct vhu_mem *mem, struct vhu_r
 	if (be->mem)
 		vhu_be_retire(be, release_mem, be->mem);
 	be->mem = mem;
-	return start_waiting(be, why);
+	start_waiting(be);
+	return 0;
 }
 
 static int set_mem_table(struct vhu_backend *be, struct vhu_msg *msg, struct vhu_msg *reply,

@@ -118,11 +118,13 @@ static int judge_eventfd(int fd, const char *name, unsigned int i, struct vhu_re
 
 	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
 	len = readlink(path, link, sizeof(link) - 1);
-	if (len >= 0) {
-		link[len] = 0;
-		if (strcmp(link, want) != 0)
-			return vhu_refuse(why, -EPROTO, "%s: ring %u, fd is no eventfd", name, i);
-	}
+	if (len < 0)
+		return vhu_refuse(why, -EPROTO,
+				  "%s: ring %u, cannot tell whether fd is an eventfd: %s", name, i,
+				  strerror(errno));
+	link[len] = 0;
+	if (strcmp(link, want) != 0)
+		return vhu_refuse(why, -EPROTO, "%s: ring %u, fd is no eventfd", name, i);
 	/* with the flag set a write never waits; the peer shares it, see VHU_FAULT_CALL_BLOCKED */
 	err = vhu_fd_nonblock(fd);
 	if (err)
@@ -158,7 +160,9 @@ static int set_vring_kick(struct vhu_backend *be, struct vhu_msg *msg, struct vh
 	int err, old = ring->kick_fd;
 
 	(void)reply;
-	err = replace_fd(be, msg, &ring->kick_fd, "SET_VRING_KICK", i, why);
+	err = vhu_be_ring_check(be, i, why);
+	if (!err)
+		err = replace_fd(be, msg, &ring->kick_fd, "SET_VRING_KICK", i, why);
 	if (err)
 		return err;
 	if (ring->running && be->ops.queue_stopped)
@@ -207,6 +211,7 @@ static int set_vring_enable(struct vhu_backend *be, struct vhu_msg *msg, struct 
 {
 	unsigned int i;
 	enum vhu_ring_state before;
+	int err;
 
 	(void)reply;
 	ring_of(be, msg, &i);
@@ -218,7 +223,10 @@ static int set_vring_enable(struct vhu_backend *be, struct vhu_msg *msg, struct 
 	vhu_be_ring_act(be, i, msg->state.num ? RING_ENABLE : RING_DISABLE);
 	if (before == be->rings[i].state)
 		return 0;
-	return vhu_be_ring_update(be, i, why);
+	err = vhu_be_ring_update(be, i, why);
+	if (err)
+		vhu_be_ring_act(be, i, msg->state.num ? RING_DISABLE : RING_ENABLE);
+	return err;
 }
 
 const struct handler *vhu_be_vring_handler(uint32_t request)

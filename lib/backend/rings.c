@@ -182,6 +182,23 @@ uint16_t vhu_be_ring_base(struct ring *ring)
 	return ring->base;
 }
 
+int vhu_be_ring_check(struct vhu_backend *be, unsigned int i, struct vhu_reason *why)
+{
+	const struct ring *ring = &be->rings[i];
+	const struct device_state state = { .mem = be->mem,
+					    .log = be->log,
+					    .features = be->features };
+	struct vhu_view *view;
+	int err;
+
+	if (!ring->num || !ring->have_addr || !be->mem)
+		return 0;
+	err = build_view(be, i, &state, &view, why);
+	if (!err)
+		free(view);
+	return err;
+}
+
 int vhu_be_ring_update(struct vhu_backend *be, unsigned int i, struct vhu_reason *why)
 {
 	struct ring *ring = &be->rings[i];
@@ -260,6 +277,8 @@ void vhu_be_rings_clear(struct vhu_backend *be)
 		ring->base = 0;
 		ring->base_in_queue = false;
 		ring->have_addr = false;
+		vhu_queue_forget_faults(ring->queue);
+		ring->fault_told = ring->chain_told = false;
 	}
 }
 
@@ -299,9 +318,7 @@ int vhu_be_rings_report(struct vhu_backend *be)
 		const struct vhu_queue *q = ring->queue;
 		uint32_t fault;
 
-		if (!ring->running)
-			continue;
-		/* pairs with the stores in vhu_split_bad_chain() and vhu_queue_break() */
+		/* also of rings that were stopped meanwhile. Pairs with the stores in vhu_split_bad_chain() and vhu_queue_break() */
 		fault = vhu_load_acquire(&q->chain_fault);
 		if (fault && !ring->chain_told) {
 			ring->chain_told = true;
@@ -320,5 +337,5 @@ int vhu_be_rings_report(struct vhu_backend *be)
 	}
 	if (poisoned)
 		return -EFAULT;
-	return blocked ? -EBUSY : 0;
+	return blocked ? -EDEADLK : 0;
 }

@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -17,6 +18,17 @@ void vhu_fd_close(int *fd)
 		close(*fd);
 	*fd = -1;
 	errno = saved;
+}
+
+void vhu_fd_close_foreign(int *fd)
+{
+	const struct linger none = { .l_onoff = 1, .l_linger = 0 };
+	int saved = errno;
+
+	if (*fd >= 0)
+		setsockopt(*fd, SOL_SOCKET, SO_LINGER, &none, sizeof(none));
+	errno = saved;
+	vhu_fd_close(fd);
 }
 
 int vhu_fd_take(int *fd)

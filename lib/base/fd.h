@@ -9,6 +9,10 @@
 
 /* Closes *fd if there is one, and writes -1. errno is kept. */
 VHU_HIDDEN void vhu_fd_close(int *fd);
+/*
+ * The same for an fd that came from a peer: a socket that lingers would have us wait in close().
+ */
+VHU_HIDDEN void vhu_fd_close_foreign(int *fd);
 /* The fd, now the caller's; *fd becomes -1. */
 VHU_HIDDEN int vhu_fd_take(int *fd);
 VHU_HIDDEN int vhu_fd_nonblock(int fd);

@@ -10,9 +10,14 @@
 int vhu_dirty_new(struct vhu_dirty **ret_dirty, const struct vhu_mem_owner *owner, int fd,
 		  uint64_t offset, uint64_t size, struct vhu_reason *why)
 {
-	struct vhu_dirty *dirty = calloc(1, sizeof(*dirty));
+	struct vhu_dirty *dirty;
 	int err;
 
+	if (size > VHU_MAX_MEM_BYTES >> VHU_LOG_PAGE_SHIFT)
+		return vhu_refuse(why, -EPROTO,
+				  "dirty log: size 0x%llx, more than any memory needs",
+				  (unsigned long long)size);
+	dirty = calloc(1, sizeof(*dirty));
 	if (!dirty)
 		return vhu_refuse(why, -ENOMEM, "dirty log: out of memory");
 	err = vhu_mapping_new(&dirty->mapping, owner, NULL, fd, offset, size, "dirty log", why);

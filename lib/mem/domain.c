@@ -160,6 +160,31 @@ int vhu_domain_fd(const struct vhu_domain *domain)
 	return domain->event_fd;
 }
 
+/* A slot is read by signal handlers at any time: they skip one that changes while they read it. */
+static void set_slot(struct vhu_fault_slot *slot, uintptr_t start, size_t len, bool *poisoned)
+{
+	uint32_t seq = vhu_read_once(&slot->seq);
+
+	vhu_write_once(&slot->seq, seq + 1);
+	__atomic_thread_fence(__ATOMIC_RELEASE);
+	vhu_write_once(&slot->start, start);
+	vhu_write_once(&slot->len, len);
+	vhu_write_once(&slot->poisoned, poisoned);
+	/* pairs with the loads in read_slot() */
+	vhu_store_release(&slot->seq, seq + 2);
+}
+
+static bool read_slot(const struct vhu_fault_slot *slot, struct vhu_fault_slot *ret)
+{
+	uint32_t seq = vhu_load_acquire(&slot->seq);
+
+	ret->start = vhu_read_once(&slot->start);
+	ret->len = vhu_read_once(&slot->len);
+	ret->poisoned = vhu_read_once(&slot->poisoned);
+	__atomic_thread_fence(__ATOMIC_ACQUIRE);
+	return !(seq & 1) && vhu_read_once(&slot->seq) == seq;
+}
+
 int vhu_fault_guard(struct vhu_domain *domain, void *start, size_t len, bool *poisoned,
 		    struct vhu_fault_slot **ret_slot)
 {
@@ -184,10 +209,7 @@ int vhu_fault_guard(struct vhu_domain *domain, void *start, size_t len, bool *po
 		/* pairs with the load in vhu_domain_fault() */
 		vhu_store_release(&domain->chunks, chunk);
 	}
-	vhu_write_once(&slot->len, len);
-	vhu_write_once(&slot->poisoned, poisoned);
-	/* pairs with the load in vhu_domain_fault(): the rest of the slot before its start */
-	vhu_store_release(&slot->start, (uintptr_t)start);
+	set_slot(slot, (uintptr_t)start, len, poisoned);
 	pthread_mutex_unlock(&domain->lock);
 	*ret_slot = slot;
 	return 0;
@@ -195,7 +217,7 @@ int vhu_fault_guard(struct vhu_domain *domain, void *start, size_t len, bool *po
 
 void vhu_fault_unguard(struct vhu_fault_slot *slot)
 {
-	vhu_store_release(&slot->start, (uintptr_t)0);
+	set_slot(slot, 0, 0, NULL);
 }
 
 bool vhu_domain_fault(struct vhu_domain *domain, const void *addr)
@@ -205,16 +227,16 @@ bool vhu_domain_fault(struct vhu_domain *domain, const void *addr)
 	for (struct vhu_fault_chunk *chunk = vhu_load_acquire(&domain->chunks); chunk;
 	     chunk = chunk->next) {
 		for (size_t i = 0; i < VHU_ARRAY_SIZE(chunk->slot); i++) {
-			struct vhu_fault_slot *slot = &chunk->slot[i];
-			uintptr_t start = vhu_load_acquire(&slot->start);
-			size_t len = vhu_read_once(&slot->len);
+			struct vhu_fault_slot slot;
 			int saved = errno;
 			void *map;
 
-			if (!start || at < start || at - start >= len)
+			/* the one that faults cannot be changing: whoever faults there holds it */
+			if (!read_slot(&chunk->slot[i], &slot) || !slot.start || at < slot.start ||
+			    at - slot.start >= slot.len)
 				continue;
-			vhu_store_release(vhu_read_once(&slot->poisoned), true);
-			map = mmap((void *)start, len, PROT_READ | PROT_WRITE,
+			vhu_store_release(slot.poisoned, true);
+			map = mmap((void *)slot.start, slot.len, PROT_READ | PROT_WRITE,
 				   MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | MAP_NORESERVE, -1, 0);
 			errno = saved;
 			return map != MAP_FAILED;

@@ -12,7 +12,8 @@
 
 /* One mapping that may fault. Slots are never freed while the domain lives, only reused. */
 struct vhu_fault_slot {
-	uintptr_t start; /* 0: free; written last */
+	uint32_t seq;	 /* atomic: odd while the rest changes */
+	uintptr_t start; /* 0: free */
 	size_t len;
 	bool *poisoned; /* set when the mapping faulted */
 };

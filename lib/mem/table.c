@@ -24,6 +24,15 @@ static int judge_file(int fd, uint64_t offset, uint64_t size, const char *what, 
 	struct stat st = { 0 };
 	int flags = fcntl(fd, F_GETFL);
 
+	/*
+	 * Only tmpfs and hugetlbfs files have seals, and asking for them asks nobody else: a file
+	 * system in user space could keep fstat waiting.
+	 */
+	if (fcntl(fd, F_GET_SEALS) < 0)
+		return vhu_refuse(
+			why, -EPROTO,
+			"%s: fd is no file on tmpfs (memfd) or hugetlbfs, only these are taken",
+			what);
 	if (flags < 0 || fstat(fd, &st) < 0 || fstatfs(fd, &fs) < 0)
 		return vhu_refuse(why, -EPROTO, "%s: fd cannot be looked at: %s", what,
 				  strerror(errno));
@@ -71,8 +80,9 @@ int vhu_mapping_new(struct vhu_mapping **ret_mapping, const struct vhu_mem_owner
 	struct stat st = { 0 };
 	int err;
 
-	if (size == 0 || size > INT64_MAX || offset > INT64_MAX)
-		return vhu_refuse(why, -EPROTO, "%s: offset 0x%llx, size 0x%llx cannot be", what,
+	if (size == 0 || size > VHU_MAX_MEM_BYTES || offset > INT64_MAX)
+		return vhu_refuse(why, -EPROTO,
+				  "%s: offset 0x%llx, size 0x%llx of a file cannot be", what,
 				  (ull)offset, (ull)size);
 	err = judge_file(fd, offset, size, what, &st, &page, why);
 	if (err)
@@ -148,6 +158,7 @@ static struct vhu_mem *new_table(unsigned int nr)
 static int insert(struct vhu_mem *mem, const struct vhu_mem_region *r, struct vhu_reason *why)
 {
 	unsigned int at = mem->nr;
+	uint64_t bytes = 0;
 
 	for (unsigned int i = 0; i < mem->nr; i++) {
 		const struct vhu_mem_region *o = &mem->region[i];
@@ -163,6 +174,13 @@ static int insert(struct vhu_mem *mem, const struct vhu_mem_region *r, struct vh
 					  "0x%llx",
 					  (ull)r->uva, (ull)r->size, (ull)o->uva, (ull)o->size);
 	}
+	for (unsigned int i = 0; i < mem->nr; i++)
+		bytes += mem->region[i].size;
+	if (r->size > VHU_MAX_MEM_BYTES || bytes > VHU_MAX_MEM_BYTES - r->size)
+		return vhu_refuse(
+			why, -EPROTO,
+			"region gpa 0x%llx size 0x%llx: a device may have 0x%llx bytes in all",
+			(ull)r->gpa, (ull)r->size, (ull)VHU_MAX_MEM_BYTES);
 	while (at > 0 && mem->region[at - 1].gpa > r->gpa) {
 		mem->region[at] = mem->region[at - 1];
 		at--;

@@ -146,7 +146,7 @@ int vhu_net_pull(struct vhu_queue *queue, struct vhu_net_burst *burst, unsigned 
 {
 	const struct vhu_view *view = vhu_queue_view(queue);
 	unsigned int nr = 0;
-	uint32_t n;
+	uint32_t n, steps = 0;
 
 	memset(burst->drops, 0, sizeof(burst->drops));
 	burst->nr_iov = 0;
@@ -168,7 +168,7 @@ int vhu_net_pull(struct vhu_queue *queue, struct vhu_net_burst *burst, unsigned 
 		uint64_t value = 0;
 		int head;
 
-		if (burst->nr_iov > IOV_POOL - VHU_NET_IOV_MAX)
+		if (burst->nr_iov > IOV_POOL - VHU_NET_IOV_MAX || steps > VHU_STEPS_MAX)
 			break; /* the rest with the next pull */
 		head = vhu_split_take(queue, view);
 		if (vhu_unlikely(head < 0))
@@ -176,6 +176,7 @@ int vhu_net_pull(struct vhu_queue *queue, struct vhu_net_burst *burst, unsigned 
 		vhu_split_return(queue, (uint16_t)head, 0);
 		fault = vhu_split_walk(view, (uint16_t)head, burst->segs, VHU_CHAIN_MAX, &chain,
 				       &value);
+		steps += chain.steps;
 		if (vhu_likely(!fault))
 			drop = make_frame(burst, nr, &chain);
 		else

@@ -11,6 +11,11 @@
 #include <net/virtio_hdr.h>
 #include <ring/ring.h>
 
+/* Refused chains that one frame puts up with: the sender's time is not the receiver's to spend. */
+enum {
+	BAD_MAX = 16
+};
+
 /* The buffers taken for one frame. */
 struct target {
 	unsigned int nr_segs;
@@ -85,8 +90,8 @@ static int take_buffers(struct vhu_queue *q, const struct vhu_view *view, uint32
 			struct target *t)
 {
 	struct mark mark = mark_here(q);
-	unsigned int nr_buffers = 0;
-	uint32_t left = need;
+	unsigned int nr_buffers = 0, nr_bad = 0;
+	uint32_t left = need, steps = 0;
 	int err;
 
 	t->nr_segs = 0;
@@ -98,7 +103,8 @@ static int take_buffers(struct vhu_queue *q, const struct vhu_view *view, uint32
 		int head;
 
 		err = -ENOSPC;
-		if (q->nr_shadow == q->shadow_max || !vhu_split_available(q, view, 1))
+		if (nr_bad == BAD_MAX || q->nr_shadow == q->shadow_max ||
+		    !vhu_split_available(q, view, 1))
 			goto fail;
 		head = vhu_split_take(q, view);
 		if (head < 0)
@@ -106,18 +112,21 @@ static int take_buffers(struct vhu_queue *q, const struct vhu_view *view, uint32
 		vhu_split_return(q, (uint16_t)head, 0);
 		fault = vhu_split_walk(view, (uint16_t)head, &t->segs[t->nr_segs],
 				       VHU_CHAIN_MAX - t->nr_segs, &chain, &value);
+		steps += chain.steps;
 		if (vhu_unlikely(!fault && (chain.nr_read || !chain.write_len))) {
 			fault = VHU_FAULT_ORDER;
 			value = (uint64_t)head;
 		}
 		err = -EMSGSIZE;
-		if (vhu_unlikely(fault == VHU_FAULT_PIECES && t->nr_segs))
+		if (vhu_unlikely((fault == VHU_FAULT_PIECES && t->nr_segs) ||
+				 steps > VHU_STEPS_MAX))
 			goto fail;
 		if (vhu_unlikely(fault)) {
 			vhu_split_bad_chain(q, fault, value);
 			mark = give_up_buffers(q, mark);
 			left = need;
 			nr_buffers = 0;
+			nr_bad++;
 			t->nr_segs = 0;
 			continue;
 		}

@@ -21,7 +21,7 @@ static const char *const fault_texts[VHU_FAULT_END] = {
 	[VHU_FAULT_CALL_BLOCKED] = "call eventfd blocks the writer (errno %llu)",
 	[VHU_FAULT_CALL_FAILED] = "call eventfd cannot be written (errno %llu)",
 	[VHU_FAULT_POISONED] = "guest memory vanished under us: its file was truncated (%llu)",
-	[VHU_FAULT_LOOP] = "chain of head %llu is longer than its table",
+	[VHU_FAULT_LOOP] = "chain of head %llu is longer than its table, or than 1024",
 	[VHU_FAULT_NEXT_RANGE] = "descriptor's next %llu is not below the table's size",
 	[VHU_FAULT_ADDRESS] = "no memory region holds guest address %llu",
 	[VHU_FAULT_ORDER] = "chain of head %llu has a readable part after a writable one",
@@ -57,11 +57,14 @@ void vhu_queue_break(struct vhu_queue *q, const struct vhu_view *view, enum vhu_
 {
 	if (vhu_read_once(&q->fault))
 		return;
+	/* before the fault is told: the err eventfd may be what blocks */
+	if (view->err_fd >= 0 && signal_fd(view->err_fd) == EINTR) {
+		fault = VHU_FAULT_CALL_BLOCKED;
+		value = EINTR;
+	}
 	vhu_write_once(&q->fault_value, value);
 	/* pairs with the control side's load: the value before the fault */
 	vhu_store_release(&q->fault, (uint32_t)fault);
-	if (view->err_fd >= 0)
-		signal_fd(view->err_fd);
 	vhu_queue_wake_control(q);
 }
 
@@ -102,9 +105,14 @@ void vhu_queue_start(struct vhu_queue *q, const struct vhu_view *view, uint16_t 
 	 * A ring that had been in use: whoever served it before may have published without having
 	 * come to the call. One call too many does no harm.
 	 */
-	q->ever_published = q->used_idx != 0;
+	q->ever_published = q->used_idx != 0 || base != 0;
 	q->serial_seen = view->serial - 1;
 	q->nr_shadow = 0;
+	vhu_queue_forget_faults(q);
+}
+
+void vhu_queue_forget_faults(struct vhu_queue *q)
+{
 	vhu_write_once(&q->fault, (uint32_t)VHU_FAULT_NONE);
 	vhu_write_once(&q->chain_fault, (uint32_t)VHU_FAULT_NONE);
 }

@@ -28,7 +28,8 @@ enum {
 	VHU_USED_F_NO_NOTIFY = 1,
 
 	VHU_SHADOW_MAX = 1024, /* used entries that wait for one publication */
-	VHU_CHAIN_MAX = 1024,  /* pieces of one chain that are followed */
+	VHU_CHAIN_MAX = 1024,  /* descriptors and pieces of one chain that are followed */
+	VHU_STEPS_MAX = 4096,  /* descriptors read in one visit, of empty buffers say */
 };
 
 /* Why a ring was marked as broken, or a chain was returned unused. */
@@ -87,6 +88,7 @@ struct vhu_seg {
 struct vhu_chain {
 	uint16_t nr_read, nr_write; /* pieces the device reads come first */
 	uint32_t read_len, write_len;
+	uint32_t steps; /* descriptors that were read, also if the chain is refused */
 };
 
 struct vhu_used_entry {
@@ -149,6 +151,7 @@ VHU_HIDDEN void vhu_queue_notify(struct vhu_queue *q, const struct vhu_view *vie
 /* Makes room for a ring of num entries / gives it back. Control side, ring stopped. */
 VHU_HIDDEN int vhu_queue_prepare(struct vhu_queue *q, uint32_t num);
 VHU_HIDDEN void vhu_queue_release(struct vhu_queue *q);
+VHU_HIDDEN void vhu_queue_forget_faults(struct vhu_queue *q);
 /* Sets the position at a start, before the view is published. */
 VHU_HIDDEN void vhu_queue_start(struct vhu_queue *q, const struct vhu_view *view, uint16_t base);
 

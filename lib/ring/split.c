@@ -157,8 +157,10 @@ enum vhu_ring_fault vhu_split_walk(const struct vhu_view *view, uint16_t head, s
 	uint32_t i = head, steps = 0;
 	struct vhu_desc d;
 
+	ret_chain->steps = 0;
 	for (;;) {
-		if (vhu_unlikely(steps++ >= table.nr)) {
+		ret_chain->steps++;
+		if (vhu_unlikely(steps++ >= table.nr || steps > VHU_CHAIN_MAX)) {
 			*ret_value = head;
 			return VHU_FAULT_LOOP;
 		}
@@ -195,6 +197,7 @@ enum vhu_ring_fault vhu_split_walk(const struct vhu_view *view, uint16_t head, s
 			return VHU_FAULT_NEXT_RANGE;
 		}
 	}
+	chain.steps = ret_chain->steps;
 	*ret_chain = chain;
 	return VHU_FAULT_NONE;
 }

@@ -111,7 +111,7 @@ int vhu_sock_fd(const struct vhu_sock *sock)
 void vhu_msg_close_fds(struct vhu_msg *msg)
 {
 	for (unsigned int i = 0; i < msg->nr_fds; i++)
-		vhu_fd_close(&msg->fds[i]);
+		vhu_fd_close_foreign(&msg->fds[i]);
 	msg->nr_fds = 0;
 }
 
@@ -138,7 +138,7 @@ static unsigned int collect_fds(struct msghdr *mh, int *ret_fds, unsigned int ma
 			if (nr < max)
 				ret_fds[nr++] = fd;
 			else
-				close(fd);
+				vhu_fd_close_foreign(&fd);
 		}
 	}
 	return nr;
@@ -174,7 +174,7 @@ static ssize_t receive(struct vhu_sock *sock, void *to, size_t len, struct vhu_r
 		sock->in.nr_fds = nr;
 	} else if (nr) {
 		for (unsigned int i = 0; i < nr; i++)
-			close(fds[i]);
+			vhu_fd_close_foreign(&fds[i]);
 		return vhu_refuse(why, -EPROTO, "%u fds came in the middle of a message", nr);
 	}
 	if (mh.msg_flags & MSG_CTRUNC) {

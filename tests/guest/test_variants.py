@@ -10,7 +10,7 @@ import re
 import sys
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-import harness
+import switches
 from harness import (OFFLOADS_OFF, Failure, Guest, Port, boot, iperf, iperf_server, main,
                      make_switch, path_of, ping, transfer, wait_for)
 
@@ -85,7 +85,7 @@ def test(tap):
     pa, pb = path_of("a.sock"), path_of("b.sock")
     queues_b = 1
     if os.environ.get("VHU_BENCH") == "testpmd":
-        harness.QUEUES_OF_TESTPMD = queues_b = 2
+        switches.QUEUES_OF_TESTPMD = queues_b = 2
     # the one listens, the other connects; QEMU waits for its peer before it goes on
     switch = make_switch(["a=vhost-user:%s,client" % pa, "b=vhost-user:" + pb])
     a = Guest("a", [Port(pa, server=True, queues=2)], ip=A + "/24", smp=2)

@@ -62,8 +62,9 @@ static unsigned int count_maps(void)
 #if !CHECK_SANITIZED
 /*
  * mallinfo() counts what the allocator itself caches, so every allocation of the process goes
- * through here: glibc allows a program to bring its own.
+ * through here: glibc allows a program to bring its own. Visible, or libc would not see them.
  */
+#pragma GCC visibility push(default)
 void *__libc_malloc(size_t size);
 void *__libc_calloc(size_t nr, size_t size);
 void *__libc_realloc(void *old, size_t size);
@@ -128,6 +129,7 @@ void free(void *old)
 	lost(old);
 	__libc_free(old);
 }
+#pragma GCC visibility pop
 #else
 static const size_t live;
 #endif

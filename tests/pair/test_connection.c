@@ -2,6 +2,7 @@
 /* tier: fast */
 /* Where frontends come from, and what is left when they go. */
 #include <fcntl.h>
+#include <netinet/in.h>
 #include <poll.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -324,6 +325,8 @@ static void listening_socket_is_taken(void **state)
 
 static void other_fds_are_refused_and_closed(void **state)
 {
+	struct sockaddr_in loopback = { .sin_family = AF_INET,
+					.sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
 	struct pair *p = not_listening(state);
 	struct tally before;
 	int fds[2];
@@ -339,6 +342,11 @@ static void other_fds_are_refused_and_closed(void **state)
 	close(fds[1]);
 	tally_check(&before);
 	assert_true(vhu_backend_take_fd(p->fix.backend, socket(AF_INET, SOCK_STREAM, 0)) < 0);
+	tally_check(&before);
+	fds[0] = socket(AF_INET, SOCK_STREAM, 0);
+	assert_return_code(bind(fds[0], (struct sockaddr *)&loopback, sizeof(loopback)), errno);
+	assert_return_code(listen(fds[0], 1), errno);
+	assert_true(vhu_backend_take_fd(p->fix.backend, fds[0]) < 0);
 	tally_check(&before);
 }
 

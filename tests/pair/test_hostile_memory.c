@@ -32,9 +32,12 @@ static void region_refused(struct hostile *h, const struct vhu_region *region, i
 static void log_with_bad_bounds(struct hostile *h)
 {
 	static const struct vhu_log rows[] = {
-		{ UINT64_MAX, 4096 },	      { 4096, UINT64_MAX - 4095 },
-		{ UINT64_MAX, UINT64_MAX },   { UINT64_MAX - 4095, 4096 },
-		{ 1 << 20, 16 << 20 },	      { UINT64_C(1) << 62, 0 },
+		{ UINT64_MAX, 4096 },
+		{ 4096, UINT64_MAX - 4095 },
+		{ UINT64_MAX, UINT64_MAX },
+		{ UINT64_MAX - 4095, 4096 },
+		{ 1 << 20, 16 << 20 },
+		{ UINT64_C(1) << 62, 0 },
 		{ 0, 0 },
 	};
 	int fd = h->drv.mem.region[0].fd;
@@ -81,8 +84,8 @@ static void odd_log(struct hostile *h)
 		drv_fill_addr(&h->drv, 1, &addr);
 		addr.flags = VHU_VRING_F_LOG;
 		addr.log = 100 * 8 * 4096 - 8; /* the last bit of the log, and beyond */
-		drv_send(&h->drv, VHU_SET_VRING_ADDR, VHU_MSG_NEED_REPLY, &addr, sizeof(addr),
-			 NULL, 0);
+		drv_send(&h->drv, VHU_SET_VRING_ADDR, VHU_MSG_NEED_REPLY, &addr, sizeof(addr), NULL,
+			 0);
 		if (drv_recv(&h->drv, &reply, CHECK_PATIENCE_MS) == 1) {
 			for (unsigned int i = 0; i < 10; i++)
 				hostile_sends(h);
@@ -124,12 +127,12 @@ static void a14_region_that_wraps_or_is_empty_is_refused(void **state)
 static void overlaps_in_a_table(struct hostile *h)
 {
 	static const struct vhu_region second[] = {
-		{ 0x10000, 0x10000, 0xee00000000, 0x20000 }, /* the same gpa */
-		{ 0x1ffff, 0x10000, 0xee00000000, 0x20000 }, /* its last byte */
-		{ 0x00001, 0x10000, 0xee00000000, 0x20000 }, /* its first byte */
-		{ 0x14000, 0x1000, 0xee00000000, 0x20000 },  /* within */
+		{ 0x10000, 0x10000, 0xee00000000, 0x20000 },  /* the same gpa */
+		{ 0x1ffff, 0x10000, 0xee00000000, 0x20000 },  /* its last byte */
+		{ 0x00001, 0x10000, 0xee00000000, 0x20000 },  /* its first byte */
+		{ 0x14000, 0x1000, 0xee00000000, 0x20000 },   /* within */
 		{ 0x00000, 0x100000, 0xee00000000, 0x20000 }, /* around */
-		{ 0x90000, 0x10000, 0xdd00000000, 0x20000 }, /* the same uva */
+		{ 0x90000, 0x10000, 0xdd00000000, 0x20000 },  /* the same uva */
 		{ 0x90000, 0x10000, 0xdd0000ffff, 0x20000 },
 		{ 0x90000, 0x1000, 0xdd00004000, 0x20000 },
 	};
@@ -164,16 +167,17 @@ static void slots_that_do_not_fit(struct hostile *h)
 	reg.region.uva = 0xee00000000;
 	hostile_refused(h, VHU_ADD_MEM_REG, &reg, sizeof(reg), &there->fd, 1,
 			"ADD_MEM_REG|overlap");
-	/* Not there, or not the same. */
+	/* Not there, or not the same: of the region that no ring lies in. */
+	there = &h->drv.mem.region[1];
 	drv_mem_wire_region(there, &reg.region);
 	reg.region.gpa += 0x1000;
-	hostile_refused(h, VHU_REM_MEM_REG, &reg, sizeof(reg), NULL, 0, "REM_MEM_REG");
+	hostile_refused(h, VHU_REM_MEM_REG, &reg, sizeof(reg), NULL, 0, "REM_MEM_REG|no region");
 	drv_mem_wire_region(there, &reg.region);
 	reg.region.size -= 0x1000;
-	hostile_refused(h, VHU_REM_MEM_REG, &reg, sizeof(reg), NULL, 0, "REM_MEM_REG");
+	hostile_refused(h, VHU_REM_MEM_REG, &reg, sizeof(reg), NULL, 0, "REM_MEM_REG|no region");
 	drv_mem_wire_region(there, &reg.region);
 	reg.region.uva += 0x1000;
-	hostile_refused(h, VHU_REM_MEM_REG, &reg, sizeof(reg), NULL, 0, "REM_MEM_REG");
+	hostile_refused(h, VHU_REM_MEM_REG, &reg, sizeof(reg), NULL, 0, "REM_MEM_REG|no region");
 	hostile_sends(h);
 }
 

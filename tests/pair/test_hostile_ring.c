@@ -557,6 +557,8 @@ static void odd_headers(struct hostile *h)
 		{ .num_buffers = 0 },
 		{ .hdr_len = UINT16_MAX },
 		{ .csum_start = UINT16_MAX, .csum_offset = UINT16_MAX },
+		/* A driver cannot vouch for a checksum (virtio 1.2, 5.1.6.2.1). */
+		{ .flags = VHU_NET_HDR_DATA_VALID },
 	};
 
 	/* Fields without meaning here: the frame is good. */
@@ -566,6 +568,7 @@ static void odd_headers(struct hostile *h)
 		drv_mem_write(&h->drv.mem, gpa, &rows[i], sizeof(rows[i]));
 		one(h, gpa, 12 + FRAME, 0, 0);
 		delivered(h, i);
+		assert_int_equal(h->victim.last_hdr.flags, 0);
 	}
 }
 

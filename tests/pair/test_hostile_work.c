@@ -47,7 +47,9 @@ static void receives_again(struct hostile *h)
 	fresh(h);
 }
 
-enum { NR_BAD = 9 };
+enum {
+	NR_BAD = 9
+};
 
 /* Buffers that no frame can be put into; gpa is a page of good memory. */
 static void bad_buffers(struct hostile *h, uint64_t gpa, struct drv_desc *ret_descs)

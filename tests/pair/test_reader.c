@@ -190,8 +190,7 @@ static void close_waits_for_the_burst_without_blocking(void **state)
 	assert_int_equal(t.p->fix.closed, 0);
 	vhu_net_done(queue, t.p->fix.burst);
 	vhu_reader_offline(t.reader);
-	assert_true(
-		check_until(fixture_pump(NULL), vhu_backend_close(t.p->fix.backend) == 0));
+	assert_true(check_until(fixture_pump(NULL), vhu_backend_close(t.p->fix.backend) == 0));
 	assert_int_equal(t.p->fix.closed, 1);
 	end(&t);
 }

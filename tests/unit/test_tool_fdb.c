@@ -166,18 +166,21 @@ static void static_entries_neither_move_nor_age_nor_give_way(void **state)
 	sw_fdb_free(fdb);
 }
 
-static void a_station_that_moved_away_is_forgotten_in_all_vlans(void **state)
+static void a_station_that_moved_away_is_forgotten_in_the_ports_vlans(void **state)
 {
 	static const uint8_t mac[6] = { 2, 0, 0, 0, 0, 7 };
 	struct sw_fdb *fdb = table(16);
+	const struct sw_vlans vlans = { .mode = SW_VLAN_TRUNK, .trunk = { 1 << 1 | 1 << 2 } };
 
 	(void)state;
 	sw_fdb_learn(fdb, station(7, 1), 1, 4, 0);
 	sw_fdb_learn(fdb, station(7, 2), 1, 4, 0);
+	sw_fdb_learn(fdb, station(7, 3), 1, 4, 0);
 	sw_fdb_learn(fdb, station(8, 2), 1, 4, 0);
-	sw_fdb_forget_mac(fdb, mac);
+	sw_fdb_forget_mac(fdb, mac, &vlans);
 	assert_int_equal(sw_fdb_lookup(fdb, station(7, 1)), -1);
 	assert_int_equal(sw_fdb_lookup(fdb, station(7, 2)), -1);
+	assert_int_equal(sw_fdb_lookup(fdb, station(7, 3)), 1); /* none of the port's business */
 	assert_int_equal(sw_fdb_lookup(fdb, station(8, 2)), 1);
 	sw_fdb_free(fdb);
 }
@@ -262,7 +265,7 @@ int main(void)
 		cmocka_unit_test(a_full_table_still_has_room_for_a_port_within_its_share),
 		cmocka_unit_test(a_station_that_speaks_outlives_made_up_ones),
 		cmocka_unit_test(static_entries_neither_move_nor_age_nor_give_way),
-		cmocka_unit_test(a_station_that_moved_away_is_forgotten_in_all_vlans),
+		cmocka_unit_test(a_station_that_moved_away_is_forgotten_in_the_ports_vlans),
 		cmocka_unit_test(the_rows_are_what_was_learned),
 		cmocka_unit_test(lookups_beside_changes_never_find_another_stations_port),
 	};

@@ -415,7 +415,7 @@ int sw_fdb_remove(struct sw_fdb *fdb, uint64_t key)
 	return ref ? 0 : -ENOENT;
 }
 
-void sw_fdb_forget_mac(struct sw_fdb *fdb, const uint8_t mac[6])
+void sw_fdb_forget_mac(struct sw_fdb *fdb, const uint8_t mac[6], const struct sw_vlans *vlans)
 {
 	const uint64_t address = (UINT64_C(1) << 48) - 1;
 	const uint64_t wanted = sw_fdb_key(mac, 0);
@@ -426,7 +426,8 @@ void sw_fdb_forget_mac(struct sw_fdb *fdb, const uint8_t mac[6])
 		uint64_t key = atomic_load_explicit(&e->key, memory_order_relaxed);
 		uint64_t value = atomic_load_explicit(&e->value, memory_order_relaxed);
 
-		if (key && (key & address) == wanted && !(value & VALUE_STATIC))
+		if (key && (key & address) == wanted && !(value & VALUE_STATIC) &&
+		    sw_vlans_has(vlans, (unsigned int)(key >> 48 & 0xfff)))
 			drop(fdb, ref);
 	}
 	unlock(fdb);

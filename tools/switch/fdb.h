@@ -14,6 +14,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "switch/vlan.h"
+
 struct sw_fdb;
 
 enum sw_learn {
@@ -59,8 +61,8 @@ void sw_fdb_forget_port(struct sw_fdb *fdb, int port, bool with_static);
 int sw_fdb_set_static(struct sw_fdb *fdb, uint64_t key, unsigned int port);
 /* -ENOENT. */
 int sw_fdb_remove(struct sw_fdb *fdb, uint64_t key);
-/* Forgets a station's dynamic entries in all VLANs: it has moved to where nobody knows yet. */
-void sw_fdb_forget_mac(struct sw_fdb *fdb, const uint8_t mac[6]);
+/* Forgets a station's dynamic entries in these VLANs: it has moved to where nobody knows yet. */
+void sw_fdb_forget_mac(struct sw_fdb *fdb, const uint8_t mac[6], const struct sw_vlans *vlans);
 
 unsigned int sw_fdb_count(const struct sw_fdb *fdb, unsigned int port);
 

@@ -117,8 +117,8 @@ static int emit(void *arg, const struct vhu_net_frame *frame)
 	struct emit *to = arg;
 	int ret = push(to->fwd, to->dest, frame);
 
-	/* a receiver that is gone takes none of the rest either; it was counted with the first */
-	return ret == -ENOTCONN ? ret : 0;
+	/* a receiver that is gone, or stuck, takes none of the rest; it was counted with the first */
+	return ret == -ENOTCONN || (ret == -ENOSPC && to->dest->touch->is_stuck) ? ret : 0;
 }
 
 static void push_fitting(struct sw_forward *fwd, struct sw_dest *dest,
@@ -134,7 +134,7 @@ static void push_fitting(struct sw_forward *fwd, struct sw_dest *dest,
 	ret = vhu_net_fit(frame, dest->caps, emit, &to);
 	if (!ret)
 		sw_count(&dest->counters->tx_segmented, 1);
-	else if (ret != -ENOTCONN)
+	else if (ret != -ENOTCONN && ret != -ENOSPC)
 		sw_count(&dest->counters->tx_drop_unfit, 1);
 }
 

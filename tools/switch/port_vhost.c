@@ -149,8 +149,10 @@ static void on_rarp(void *arg, const uint8_t mac[6])
 {
 	struct sw_port *port = arg;
 
-	sw_fdb_forget_mac(port->sw->fdb, mac);
-	atomic_store(&port->rarp, SW_RARP_PENDING | sw_fdb_key(mac, 0));
+	/* one at a time: the table is searched for it, and a frame is made */
+	if (atomic_exchange(&port->rarp, SW_RARP_PENDING | sw_fdb_key(mac, 0)))
+		return;
+	sw_fdb_forget_mac(port->sw->fdb, mac, &port->spec.vlans);
 	sw_worker_attend(sw_queue_worker(&port->queue[0]), &port->queue[0]);
 }
 
@@ -192,7 +194,7 @@ static void on_closed(void *arg, int err, const char *reason)
 		sw_port_set_up(port, i, false);
 	atomic_store(&port->mtu, port->spec.mtu);
 	sw_fdb_forget_port(port->sw->fdb, port->slot, false);
-	if (err == -EBUSY)
+	if (err == -EDEADLK)
 		vhost->is_banned = true;
 	if (!vhost->was_connected)
 		return;
@@ -243,7 +245,7 @@ static void process(void *arg)
 
 	/* It would do so again with the next connection: a second or two for everybody each time. */
 	if (vhost->is_banned && !vhu_backend_close(vhost->backend))
-		ret = -EBUSY;
+		ret = -EDEADLK;
 	if (ret < 0 && ret != -EINPROGRESS) {
 		sw_watch_remove(port->sw, &vhost->watch);
 		sw_port_failed(port, ret);

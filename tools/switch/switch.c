@@ -259,7 +259,7 @@ void sw_port_failed(struct sw_port *port, int err)
 {
 	port->failed = err;
 	sw_log(port->sw, LOG_ERR, "%s: out of service until it is removed and added anew: %s",
-	       port->spec.name, err == -EBUSY ? "it held up the others" : strerror(-err));
+	       port->spec.name, err == -EDEADLK ? "it held up the others" : strerror(-err));
 }
 
 /* ---- The whole ---- */

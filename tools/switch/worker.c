@@ -214,6 +214,8 @@ static void work(struct sw_worker *worker)
 	int nr;
 
 	vhu_reader_online(worker->reader);
+	atomic_store(&worker->is_asleep, false);
+	sw_watchdog_begin(worker->sw);
 	while (!atomic_load(&worker->is_stopping)) {
 		worker->forward.now_ms = sw_now_ms();
 		beat(worker);
