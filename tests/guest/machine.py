@@ -91,6 +91,8 @@ class Qmp:
     """QEMU's control socket."""
 
     def __init__(self, path, alive, timeout=60):
+        self.alive = alive
+
         def connect():
             alive()
             sock = socket.socket(socket.AF_UNIX)
@@ -108,8 +110,13 @@ class Qmp:
         self.cmd("qmp_capabilities")
 
     def _read(self):
-        line = self.file.readline()
+        try:
+            line = self.file.readline()
+        except OSError as error:
+            self.alive()  # says how it died, if it did
+            raise Failure("QMP: %s" % error)
         if not line:
+            self.alive()
             raise Failure("QEMU closed its QMP socket")
         return json.loads(line)
 
