@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* tier: fast */
 /* How devices are set up by QEMU and by DPDK virtio-user, as seen on the wire. */
+#include <stdio.h>
+#include <string.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
 
@@ -270,6 +272,37 @@ static void all_256_rings_run(void **state)
 	assert_null(vhu_backend_queue(p->fix.backend, VHU_MAX_RINGS));
 }
 
+/* Mappings of memfds that a core dump leaves out: "dd" among their flags. */
+static unsigned int undumped(void)
+{
+	FILE *smaps = fopen("/proc/self/smaps", "r");
+	bool is_memfd = false;
+	unsigned int nr = 0;
+	char line[512];
+
+	assert_non_null(smaps);
+	while (fgets(line, sizeof(line), smaps)) {
+		if (strchr(line, '-') && strstr(line, " rw-s "))
+			is_memfd = strstr(line, "/memfd:") != NULL;
+		if (is_memfd && !strncmp(line, "VmFlags:", 8)) {
+			nr += strstr(line, " dd") != NULL;
+			is_memfd = false;
+		}
+	}
+	fclose(smaps);
+	return nr;
+}
+
+static void guest_memory_is_kept_out_of_core_dumps(void **state)
+{
+	unsigned int before = undumped();
+	struct pair *p = pair_up(state, NULL, &(struct drv_options){ .nr_regions = 3 });
+
+	drv_start(&p->drv);
+	drv_check_in_step(&p->drv);
+	assert_int_equal(undumped() - before, 3);
+}
+
 static void options_out_of_range_are_refused(void **state)
 {
 	struct vhu_backend_options good = {
@@ -326,6 +359,7 @@ int main(void)
 		pair_test(reset_device_stops_and_disables_and_the_connection_goes_on),
 		pair_test(owner_may_be_reset_and_set_again),
 		pair_test(all_256_rings_run),
+		pair_test(guest_memory_is_kept_out_of_core_dumps),
 		cmocka_unit_test(options_out_of_range_are_refused),
 	};
 
