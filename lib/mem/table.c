@@ -198,6 +198,7 @@ static int add_region(struct vhu_mem *mem, const struct vhu_mem_owner *owner,
 	struct vhu_mem_region r = { .gpa = region->gpa,
 				    .size = region->size,
 				    .uva = region->uva,
+				    .adds = 1,
 				    .mmap_offset = region->mmap_offset };
 	int err;
 
@@ -250,22 +251,36 @@ static struct vhu_mem *copy_table(const struct vhu_mem *old, unsigned int skip, 
 	return mem;
 }
 
-/* The very same region of the very same file. */
-static bool is_there(const struct vhu_mem *mem, const struct vhu_region *region, int fd)
+/* The same table, but that a region was added once more, or once less. */
+static int recount(struct vhu_mem **ret_mem, const struct vhu_mem *old, unsigned int i, int by,
+		   struct vhu_reason *why)
+{
+	struct vhu_mem *mem = copy_table(old, UINT32_MAX, 0);
+
+	if (!mem)
+		return vhu_refuse(why, -ENOMEM, "memory table: out of memory");
+	mem->region[i].adds += (unsigned int)by;
+	*ret_mem = mem;
+	return 0;
+}
+
+/* The very same region of the very same file: its number, or -1. */
+static int find_same(const struct vhu_mem *mem, const struct vhu_region *region, int fd)
 {
 	struct stat st;
 
-	if (!mem || fstat(fd, &st) < 0)
-		return false;
+	/* see judge_file() for why seals come first */
+	if (!mem || fcntl(fd, F_GET_SEALS) < 0 || fstat(fd, &st) < 0)
+		return -1;
 	for (unsigned int i = 0; i < mem->nr; i++) {
 		const struct vhu_mem_region *r = &mem->region[i];
 
 		if (r->gpa == region->gpa && r->size == region->size && r->uva == region->uva &&
 		    r->mmap_offset == region->mmap_offset && r->mapping->dev == st.st_dev &&
 		    r->mapping->ino == st.st_ino)
-			return true;
+			return (int)i;
 	}
-	return false;
+	return -1;
 }
 
 int vhu_mem_add(struct vhu_mem **ret_mem, const struct vhu_mem_owner *owner,
@@ -273,16 +288,11 @@ int vhu_mem_add(struct vhu_mem **ret_mem, const struct vhu_mem_owner *owner,
 		struct vhu_reason *why)
 {
 	struct vhu_mem *mem;
-	int err;
+	int err, same = find_same(old, region, fd);
 
-	/* QEMU before 8.0 adds each region once for every queue pair */
-	if (is_there(old, region, fd)) {
-		mem = copy_table(old, UINT32_MAX, 0);
-		if (!mem)
-			return vhu_refuse(why, -ENOMEM, "memory table: out of memory");
-		*ret_mem = mem;
-		return 0;
-	}
+	/* QEMU before 8.0 adds, and removes, each region once for every queue pair */
+	if (same >= 0)
+		return recount(ret_mem, old, (unsigned int)same, 1, why);
 	if (old && old->nr >= VHU_MAX_MEM_SLOTS)
 		return vhu_refuse(why, -EPROTO, "all %u memory slots are in use",
 				  VHU_MAX_MEM_SLOTS);
@@ -308,6 +318,8 @@ int vhu_mem_remove(struct vhu_mem **ret_mem, const struct vhu_mem *old,
 
 		if (r->gpa != region->gpa || r->size != region->size || r->uva != region->uva)
 			continue;
+		if (r->adds > 1)
+			return recount(ret_mem, old, i, -1, why);
 		mem = copy_table(old, i, 0);
 		if (!mem)
 			return vhu_refuse(why, -ENOMEM, "memory table: out of memory");

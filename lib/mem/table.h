@@ -32,6 +32,7 @@ struct vhu_mem_owner {
 
 struct vhu_mem_region {
 	uint64_t gpa, size, uva, mmap_offset;
+	unsigned int adds; /* how often it was added: as often it has to be removed */
 	uint8_t *host;
 	struct vhu_mapping *mapping;
 };
@@ -53,7 +54,7 @@ VHU_HIDDEN void vhu_mapping_put(struct vhu_mapping *mapping);
 /*
  * New tables: of nr regions with their fds (borrowed); old with one more; old with one less. old
  * may be NULL for no regions, and stays as it is. All are judged whole: no wrap, no overlap. To add
- * the very same region of the same file again changes nothing.
+ * the very same region of the same file again only counts: it has to be removed as often.
  */
 VHU_HIDDEN int vhu_mem_build(struct vhu_mem **ret_mem, const struct vhu_mem_owner *owner,
 			     const struct vhu_mem *old, const struct vhu_region *regions,

@@ -97,6 +97,15 @@ signal.signal(signal.SIGTERM, _on_signal)
 signal.signal(signal.SIGHUP, _on_signal)
 
 
+def _remove_tmp():
+    # a child that was interrupted while it started may be making a socket there this very moment
+    for _ in range(50):
+        shutil.rmtree(_tmp, ignore_errors=True)
+        if not os.path.exists(_tmp):
+            return
+        time.sleep(0.1)
+
+
 def tmpdir():
     """The folder for sockets and the like, removed at the end."""
     global _tmp
@@ -104,7 +113,7 @@ def tmpdir():
         with signals_held():
             _tmp = tempfile.mkdtemp(prefix="vhu-test.")
             # everything that lives in it is stopped before
-            at_end(lambda: shutil.rmtree(_tmp, ignore_errors=True), last=True)
+            at_end(_remove_tmp, last=True)
     return _tmp
 
 

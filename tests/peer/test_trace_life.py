@@ -66,7 +66,7 @@ def either_side_may_come_again_and_again_and_nothing_is_left():
             before = tracer.fds(), tracer.memory_kib()
     wait_for("a frontend waited for", lambda: tracer.objects()[-1]["event"] == "waiting")
     check(tracer.objects()[-1]["conn"] == 60)
-    wait_for("its fds to be as before", lambda: tracer.fds() == before[0])
+    wait_for("its fds to be as before", lambda: tracer.fds() <= before[0])
     check(tracer.memory_kib() < before[1] + 4096, before[1], tracer.memory_kib())
 
 
