@@ -78,6 +78,10 @@ if [ -n "${KERNEL:-}" ]; then
 	[ -r "$KERNEL" ] || die "cannot read the kernel $KERNEL"
 	RELEASE=$(release_of "$KERNEL")
 	MODULES="/lib/modules/$RELEASE"
+	# a kernel moved elsewhere from where this script unpacked it
+	[ -d "$MODULES" ] || MODULES="$CACHE/kernel/lib/modules/$RELEASE"
+	[ -d "$MODULES" ] || echo "guest-image.sh: no modules for kernel $RELEASE:" \
+		"virtio has to be built in" >&2
 else
 	KERNEL=$(ls "$CACHE"/kernel/boot/vmlinuz-* 2>/dev/null | head -n 1) || true
 	if [ -z "$KERNEL" ]; then
@@ -127,7 +131,7 @@ add_module() {
 	[ ! -e "$ROOT/modules/$name.ko" ] || return 0
 	file=$(find "$MODULES/kernel" \( -name "$name.ko" -o -name "${name//_/-}.ko" \
 		-o -name "$name.ko.xz" -o -name "$name.ko.zst" -o -name "$name.ko.gz" \) \
-		2>/dev/null | head -n 1)
+		2>/dev/null | head -n 1) || true	# no folder of modules at all
 	[ -n "$file" ] || return 0	# built into the kernel
 	case "$file" in
 	*.xz) xz -dc "$file" ;;
