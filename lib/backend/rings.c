@@ -182,12 +182,15 @@ uint16_t vhu_be_ring_base(struct ring *ring)
 	return ring->base;
 }
 
+static struct device_state state_in_force(const struct vhu_backend *be)
+{
+	return (struct device_state){ .mem = be->mem, .log = be->log, .features = be->features };
+}
+
 int vhu_be_ring_check(struct vhu_backend *be, unsigned int i, struct vhu_reason *why)
 {
 	const struct ring *ring = &be->rings[i];
-	const struct device_state state = { .mem = be->mem,
-					    .log = be->log,
-					    .features = be->features };
+	const struct device_state state = state_in_force(be);
 	struct vhu_view *view;
 	int err;
 
@@ -202,9 +205,7 @@ int vhu_be_ring_check(struct vhu_backend *be, unsigned int i, struct vhu_reason 
 int vhu_be_ring_update(struct vhu_backend *be, unsigned int i, struct vhu_reason *why)
 {
 	struct ring *ring = &be->rings[i];
-	const struct device_state state = { .mem = be->mem,
-					    .log = be->log,
-					    .features = be->features };
+	const struct device_state state = state_in_force(be);
 	struct vhu_view *view;
 	int err;
 
@@ -318,7 +319,10 @@ int vhu_be_rings_report(struct vhu_backend *be)
 		const struct vhu_queue *q = ring->queue;
 		uint32_t fault;
 
-		/* also of rings that were stopped meanwhile. Pairs with the stores in vhu_split_bad_chain() and vhu_queue_break() */
+		/*
+		 * Also of rings that were stopped meanwhile. Pairs with the stores in
+		 * vhu_split_bad_chain() and vhu_queue_break().
+		 */
 		fault = vhu_load_acquire(&q->chain_fault);
 		if (fault && !ring->chain_told) {
 			ring->chain_told = true;
