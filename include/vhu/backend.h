@@ -75,8 +75,13 @@ struct vhu_backend_options {
 #define VHU_BACKEND_RING_FEATURES                                                                  \
 	(VHU_MASK(VHU_F_VERSION_1_BIT) | VHU_MASK(VHU_F_INDIRECT_DESC_BIT) |                       \
 	 VHU_MASK(VHU_F_EVENT_IDX_BIT) | VHU_MASK(VHU_F_ANY_LAYOUT_BIT) |                          \
+	 VHU_MASK(VHU_F_RING_PACKED_BIT) | VHU_MASK(VHU_F_IN_ORDER_BIT) |                          \
 	 VHU_MASK(VHU_F_LOG_ALL_BIT) | VHU_MASK(VHU_F_PROTOCOL_FEATURES_BIT))
-/* What the backend half serves for any net device. CONFIG can be added. */
+/*
+ * What the backend half serves for any net device. Two can be added: CONFIG, and INFLIGHT_SHMFD,
+ * with which chains taken and not yet returned survive this process: the next backend that gets the
+ * region from the frontend hands them out again, in their order, before any new one.
+ */
 #define VHU_BACKEND_PROTOCOL_FEATURES                                                              \
 	(VHU_MASK(VHU_P_MQ_BIT) | VHU_MASK(VHU_P_LOG_SHMFD_BIT) | VHU_MASK(VHU_P_RARP_BIT) |       \
 	 VHU_MASK(VHU_P_REPLY_ACK_BIT) | VHU_MASK(VHU_P_NET_MTU_BIT) |                             \

@@ -246,6 +246,8 @@ static void finish_closing(struct vhu_backend *be)
 	be->mem = NULL;
 	vhu_dirty_free(be->log);
 	be->log = NULL;
+	vhu_inflight_area_free(be->inflight);
+	be->inflight = NULL;
 	be->features = 0;
 	be->have_features = false;
 	be->protocol_features = 0;
@@ -467,9 +469,9 @@ int vhu_backend_process(struct vhu_backend *be)
 
 static int check_options(const struct vhu_backend_options *o)
 {
-	const uint64_t served = VHU_BACKEND_PROTOCOL_FEATURES | VHU_MASK(VHU_P_CONFIG_BIT);
-	const uint64_t never = VHU_MASK(VHU_F_RING_PACKED_BIT) | VHU_MASK(VHU_F_IN_ORDER_BIT) |
-			       VHU_MASK(VHU_F_ACCESS_PLATFORM_BIT) |
+	const uint64_t served = VHU_BACKEND_PROTOCOL_FEATURES | VHU_MASK(VHU_P_CONFIG_BIT) |
+				VHU_MASK(VHU_P_INFLIGHT_SHMFD_BIT);
+	const uint64_t never = VHU_MASK(VHU_F_ACCESS_PLATFORM_BIT) |
 			       VHU_MASK(VHU_F_NOTIFICATION_DATA_BIT) |
 			       VHU_MASK(VHU_F_RING_RESET_BIT) | VHU_MASK(VHU_F_NOTIFY_ON_EMPTY_BIT);
 

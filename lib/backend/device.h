@@ -10,6 +10,7 @@
 #include <vhu/sock.h>
 
 #include <mem/store.h>
+#include <ring/inflight.h>
 #include <ring/ring.h>
 
 /* What a message can do to a ring; see ring_next[] in rings.c. */
@@ -26,7 +27,7 @@ struct ring {
 	struct vhu_queue *queue; /* one for the backend's life: the pointer is public */
 	enum vhu_ring_state state;
 	uint32_t num;
-	uint16_t base;
+	uint32_t base;		 /* as SET_VRING_BASE has it, in the layout that was agreed */
 	bool have_addr, running; /* running: a view is published */
 	bool base_in_queue;	 /* the position to go on from is the queue's */
 	bool fault_told, chain_told;
@@ -82,6 +83,7 @@ struct vhu_backend {
 	bool have_features;
 	struct vhu_mem *mem;
 	struct vhu_dirty *log;
+	struct vhu_inflight_area *inflight; /* NULL: nothing is recorded */
 	struct ring *rings;
 	struct vhu_queue *queues;
 
@@ -123,7 +125,7 @@ VHU_HIDDEN int vhu_be_ring_update(struct vhu_backend *be, unsigned int i, struct
 VHU_HIDDEN int vhu_be_rings_rebuild(struct vhu_backend *be, const struct device_state *next,
 				    struct vhu_reason *why);
 /* Where the ring stands; once readers have passed after a stop. */
-VHU_HIDDEN uint16_t vhu_be_ring_base(struct ring *ring);
+VHU_HIDDEN uint32_t vhu_be_ring_base(struct ring *ring);
 VHU_HIDDEN void vhu_be_rings_stop(struct vhu_backend *be);
 /* Stops and forgets everything about the rings; after readers have passed. */
 VHU_HIDDEN void vhu_be_rings_clear(struct vhu_backend *be);
@@ -145,5 +147,9 @@ struct handler {
 VHU_HIDDEN const struct handler *vhu_be_memory_handler(uint32_t request);
 VHU_HIDDEN const struct handler *vhu_be_vring_handler(uint32_t request);
 VHU_HIDDEN const struct handler *vhu_be_device_handler(uint32_t request);
+VHU_HIDDEN const struct handler *vhu_be_inflight_handler(uint32_t request);
+
+/* handlers_inflight.c: the driver has taken all buffers back; readers have passed. */
+VHU_HIDDEN void vhu_be_inflight_forget(struct vhu_backend *be);
 
 #endif

@@ -35,6 +35,8 @@ static const struct handler *find_handler(uint32_t request)
 		h = vhu_be_memory_handler(request);
 	if (!h)
 		h = vhu_be_vring_handler(request);
+	if (!h)
+		h = vhu_be_inflight_handler(request);
 	return h;
 }
 
@@ -98,6 +100,8 @@ static int complete(struct vhu_backend *be, struct vhu_msg *msg, struct vhu_msg 
 
 	if (row->reply == VHU_REPLY_ALWAYS || wants_ack(be, msg))
 		err = send_reply(be, reply, why);
+	/* sent, or copied for sending later */
+	vhu_msg_close_fds(reply);
 	return err;
 }
 

@@ -125,6 +125,14 @@ static int set_status(struct vhu_backend *be, struct vhu_msg *msg, struct vhu_ms
 	return 0;
 }
 
+/* What was in flight is the driver's again. */
+static void reset_finish(struct vhu_backend *be, const struct vhu_msg *msg, struct vhu_msg *reply)
+{
+	(void)reply;
+	if (msg->hdr.request != VHU_SET_STATUS || !msg->u64)
+		vhu_be_inflight_forget(be);
+}
+
 static int get_status(struct vhu_backend *be, struct vhu_msg *msg, struct vhu_msg *reply,
 		      struct vhu_reason *why)
 {
@@ -208,12 +216,12 @@ const struct handler *vhu_be_device_handler(uint32_t request)
 		[VHU_GET_FEATURES] = { get_features, NULL },
 		[VHU_SET_FEATURES] = { set_features, NULL },
 		[VHU_SET_OWNER] = { nothing, NULL },
-		[VHU_RESET_OWNER] = { reset_device, NULL },
+		[VHU_RESET_OWNER] = { reset_device, reset_finish },
 		[VHU_GET_PROTOCOL_FEATURES] = { get_protocol_features, NULL },
 		[VHU_SET_PROTOCOL_FEATURES] = { set_protocol_features, NULL },
 		[VHU_GET_QUEUE_NUM] = { get_queue_num, NULL },
-		[VHU_RESET_DEVICE] = { reset_device, NULL },
-		[VHU_SET_STATUS] = { set_status, NULL },
+		[VHU_RESET_DEVICE] = { reset_device, reset_finish },
+		[VHU_SET_STATUS] = { set_status, reset_finish },
 		[VHU_GET_STATUS] = { get_status, NULL },
 		[VHU_SEND_RARP] = { send_rarp, NULL },
 		[VHU_NET_SET_MTU] = { net_set_mtu, NULL },

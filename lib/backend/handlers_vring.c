@@ -11,11 +11,17 @@
 #include <unistd.h>
 
 #include <base/fd.h>
+#include <ring/record.h>
 
 static struct ring *ring_of(struct vhu_backend *be, const struct vhu_msg *msg, unsigned int *ret_i)
 {
 	*ret_i = (unsigned int)vhu_wire_ring(VHU_CHANNEL_MAIN, msg);
 	return &be->rings[*ret_i];
+}
+
+static bool is_packed(const struct vhu_backend *be)
+{
+	return vhu_has_bit(be->features, VHU_F_RING_PACKED_BIT);
 }
 
 static int set_vring_num(struct vhu_backend *be, struct vhu_msg *msg, struct vhu_msg *reply,
@@ -24,12 +30,13 @@ static int set_vring_num(struct vhu_backend *be, struct vhu_msg *msg, struct vhu
 	unsigned int i;
 	struct ring *ring = ring_of(be, msg, &i);
 	uint32_t num = msg->state.num;
+	bool packed = is_packed(be);
 
 	(void)reply;
-	if (!vhu_is_power_of_two(num) || num > VHU_MAX_RING_SIZE)
+	if (!num || num > VHU_MAX_RING_SIZE || (!packed && !vhu_is_power_of_two(num)))
 		return vhu_refuse(why, -EINVAL,
-				  "SET_VRING_NUM: ring %u, num %u, must be a power of two up to %u",
-				  i, num, VHU_MAX_RING_SIZE);
+				  "SET_VRING_NUM: ring %u, num %u, must be %s up to %u", i, num,
+				  packed ? "at least 1 and" : "a power of two", VHU_MAX_RING_SIZE);
 	if (ring->running)
 		return vhu_refuse(why, -EBUSY, "SET_VRING_NUM: ring %u is started", i);
 	ring->num = num;
@@ -43,12 +50,13 @@ static int set_vring_base(struct vhu_backend *be, struct vhu_msg *msg, struct vh
 	struct ring *ring = ring_of(be, msg, &i);
 
 	(void)reply;
-	if (msg->state.num > UINT16_MAX)
+	/* a packed ring's has 32; whether it fits the ring is judged at the start */
+	if (!is_packed(be) && msg->state.num > UINT16_MAX)
 		return vhu_refuse(why, -EINVAL, "SET_VRING_BASE: ring %u, index %u, has 16 bits", i,
 				  msg->state.num);
 	if (ring->running)
 		return vhu_refuse(why, -EBUSY, "SET_VRING_BASE: ring %u is started", i);
-	ring->base = (uint16_t)msg->state.num;
+	ring->base = msg->state.num;
 	ring->base_in_queue = false;
 	return 0;
 }
@@ -106,6 +114,7 @@ static void get_vring_base_finish(struct vhu_backend *be, const struct vhu_msg *
 
 	reply->state.index = i;
 	reply->state.num = vhu_be_ring_base(ring);
+	vhu_record_told(ring->queue);
 }
 
 /* An fd that can be told apart by nothing but its name in /proc. */

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 
 #include <base/fd.h>
+#include <ring/record.h>
 
 typedef unsigned long long ull;
 
@@ -92,43 +93,88 @@ static int translate(const struct vhu_mem *mem, unsigned int i, const char *part
 	return 0;
 }
 
+/* Size and base are judged when they are sent, and here, where it is certain which layout it is. */
+static int judge_num(unsigned int i, uint32_t num, bool packed, struct vhu_reason *why)
+{
+	if (packed || vhu_is_power_of_two(num))
+		return 0;
+	return vhu_refuse(why, -EPROTO, "ring %u: num %u, must be a power of two in a split ring",
+			  i, num);
+}
+
+static int judge_base(unsigned int i, uint32_t base, uint32_t num, bool packed,
+		      struct vhu_reason *why)
+{
+	if (vhu_ring_base_is_good(base, num, packed))
+		return 0;
+	return vhu_refuse(why, -EPROTO, "ring %u: base 0x%x, has %s", i, base,
+			  packed ? "indices within the ring, no further apart than its size" :
+				   "16 bits in a split ring");
+}
+
+/* Where the three parts of the ring lie, in the order of SET_VRING_ADDR. */
+static int translate_parts(struct vhu_view *view, unsigned int i, const struct vhu_mem *mem,
+			   const struct vhu_vring_addr *addr, struct vhu_reason *why)
+{
+	uint64_t num = view->num, words = view->event_idx ? 2 : 0, avail_gpa;
+	int err;
+
+	err = translate(mem, i, "desc", addr->desc, 16 * num, 16,
+			view->packed ? (void *)&view->ring : (void *)&view->desc, &view->desc_gpa,
+			why);
+	if (err)
+		return err;
+	if (view->packed) {
+		err = translate(mem, i, "avail (driver area)", addr->avail, 4, 4,
+				&view->driver_event, &avail_gpa, why);
+		if (err)
+			return err;
+		return translate(mem, i, "used (device area)", addr->used, 4, 4,
+				 &view->device_event, &view->used_gpa, why);
+	}
+	err = translate(mem, i, "avail", addr->avail, 4 + 2 * num + words, 2, &view->avail,
+			&avail_gpa, why);
+	if (err)
+		return err;
+	return translate(mem, i, "used", addr->used, 4 + 8 * num + words, 4, &view->used,
+			 &view->used_gpa, why);
+}
+
 static int build_view(struct vhu_backend *be, unsigned int i, const struct device_state *state,
 		      struct vhu_view **ret_view, struct vhu_reason *why)
 {
 	const struct ring *ring = &be->rings[i];
 	const struct vhu_vring_addr *addr = &ring->addr;
-	bool event_idx = vhu_has_bit(state->features, VHU_F_EVENT_IDX_BIT);
-	uint64_t words = event_idx ? 2 : 0, avail_gpa;
 	struct vhu_view *view = calloc(1, sizeof(*view));
 	int err;
 
 	if (!view)
 		return vhu_refuse(why, -ENOMEM, "ring %u: out of memory", i);
-	err = translate(state->mem, i, "desc", addr->desc, 16ull * ring->num, 16, &view->desc,
-			&view->desc_gpa, why);
+	view->num = ring->num;
+	view->features = state->features;
+	view->packed = vhu_has_bit(state->features, VHU_F_RING_PACKED_BIT);
+	view->event_idx = vhu_has_bit(state->features, VHU_F_EVENT_IDX_BIT);
+	err = judge_num(i, ring->num, view->packed, why);
 	if (!err)
-		err = translate(state->mem, i, "avail", addr->avail, 4 + 2ull * ring->num + words,
-				2, &view->avail, &avail_gpa, why);
-	if (!err)
-		err = translate(state->mem, i, "used", addr->used, 4 + 8ull * ring->num + words, 4,
-				&view->used, &view->used_gpa, why);
+		err = translate_parts(view, i, state->mem, addr, why);
 	if (err) {
 		free(view);
 		return err;
 	}
 	view->mem = state->mem;
-	view->num = ring->num;
-	view->features = state->features;
-	view->event_idx = event_idx;
+	view->in_order = vhu_has_bit(state->features, VHU_F_IN_ORDER_BIT);
 	view->indirect = vhu_has_bit(state->features, VHU_F_INDIRECT_DESC_BIT);
 	view->mergeable = vhu_has_bit(state->features, VHU_NET_F_MRG_RXBUF_BIT);
+	view->reads_only = i % 2; /* what a guest transmits */
 	view->hdr_len =
 		view->mergeable || vhu_has_bit(state->features, VHU_F_VERSION_1_BIT) ? 12 : 10;
 	if (state->log && vhu_has_bit(state->features, VHU_F_LOG_ALL_BIT))
 		view->log_data = state->log;
 	if (state->log && (addr->flags & VHU_VRING_F_LOG)) {
 		view->log_used = state->log;
-		view->used_gpa = addr->log;
+		/* a packed ring is written in two places: they are logged where they lie */
+		if (!view->packed)
+			view->used_gpa = addr->log;
 	}
 	view->enabled = ring->state == VHU_RING_STARTED_ENABLED;
 	view->born_ns = vhu_now_ns();
@@ -174,10 +220,13 @@ static void stop(struct vhu_backend *be, unsigned int i)
 		be->ops.queue_stopped(be->arg, i, ring->kick_fd);
 }
 
-uint16_t vhu_be_ring_base(struct ring *ring)
+uint32_t vhu_be_ring_base(struct ring *ring)
 {
-	if (ring->base_in_queue)
-		ring->base = ring->queue->committed;
+	if (ring->base_in_queue) {
+		/* what a data thread took and did not come to return has not been taken */
+		vhu_ring_rewind(ring->queue);
+		ring->base = vhu_queue_base(ring->queue);
+	}
 	ring->base_in_queue = false;
 	return ring->base;
 }
@@ -197,9 +246,52 @@ int vhu_be_ring_check(struct vhu_backend *be, unsigned int i, struct vhu_reason 
 	if (!ring->num || !ring->have_addr || !be->mem)
 		return 0;
 	err = build_view(be, i, &state, &view, why);
-	if (!err)
-		free(view);
+	if (err)
+		return err;
+	/* what is in the queue may still move, and has been judged */
+	if (!ring->running && !ring->base_in_queue)
+		err = judge_base(i, ring->base, view->num, view->packed, why);
+	free(view);
 	return err;
+}
+
+static int start_record(struct vhu_backend *be, unsigned int i, const struct vhu_view *view,
+			struct vhu_reason *why)
+{
+	struct vhu_queue *q = be->rings[i].queue;
+	int err = vhu_record_start(q, view, be->inflight, i, why);
+	struct vhu_reason told;
+
+	if (err || q->inflight || i >= be->inflight->nr_queues)
+		return err;
+	vhu_refuse(&told, 0, "ring %u: %u entries, the in-flight region has %u: not recorded", i,
+		   view->num, be->inflight->queue_size);
+	vhu_be_complain(be, told.text);
+	return 0;
+}
+
+/* Brings the queue to where the ring begins; its view is published next. */
+static int start(struct vhu_backend *be, unsigned int i, const struct vhu_view *view,
+		 struct vhu_reason *why)
+{
+	struct ring *ring = &be->rings[i];
+	int err;
+
+	/* passed long ago, unless a start follows a refused one at once */
+	vhu_domain_wait(be->domain, ring->stop_ticket);
+	err = judge_base(i, vhu_be_ring_base(ring), view->num, view->packed, why);
+	if (err)
+		return err;
+	err = vhu_queue_prepare(ring->queue, ring->num);
+	if (err)
+		return vhu_refuse(why, err, "ring %u: out of memory", i);
+	vhu_queue_start(ring->queue, view, ring->base);
+	err = be->inflight ? start_record(be, i, view, why) : 0;
+	if (err)
+		return err;
+	ring->fault_told = ring->chain_told = false;
+	ring->running = true;
+	return 0;
 }
 
 int vhu_be_ring_update(struct vhu_backend *be, unsigned int i, struct vhu_reason *why)
@@ -217,16 +309,11 @@ int vhu_be_ring_update(struct vhu_backend *be, unsigned int i, struct vhu_reason
 	if (err)
 		return err;
 	if (!ring->running) {
-		/* passed long ago, unless a start follows a refused one at once */
-		vhu_domain_wait(be->domain, ring->stop_ticket);
-		err = vhu_queue_prepare(ring->queue, ring->num);
+		err = start(be, i, view, why);
 		if (err) {
 			free(view);
-			return vhu_refuse(why, err, "ring %u: out of memory", i);
+			return err;
 		}
-		vhu_queue_start(ring->queue, view, vhu_be_ring_base(ring));
-		ring->fault_told = ring->chain_told = false;
-		ring->running = true;
 	}
 	publish(be, i, view);
 	if (be->ops.queue_started)
@@ -321,7 +408,7 @@ int vhu_be_rings_report(struct vhu_backend *be)
 
 		/*
 		 * Also of rings that were stopped meanwhile. Pairs with the stores in
-		 * vhu_split_bad_chain() and vhu_queue_break().
+		 * vhu_ring_bad_chain() and vhu_queue_break().
 		 */
 		fault = vhu_load_acquire(&q->chain_fault);
 		if (fault && !ring->chain_told) {

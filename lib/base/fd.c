@@ -6,7 +6,9 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <sys/socket.h>
+#include <sys/uio.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -54,4 +56,32 @@ uint64_t vhu_now_ns(void)
 
 	clock_gettime(CLOCK_MONOTONIC, &now);
 	return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+}
+
+void vhu_event_raise(int fd)
+{
+	struct pollfd pollfd = { .fd = fd, .events = POLLOUT };
+	uint64_t one = 1;
+	ssize_t done;
+
+	if (poll(&pollfd, 1, 0) != 1 || !(pollfd.revents & POLLOUT))
+		return;
+	done = write(fd, &one, sizeof(one));
+	(void)done; /* filled just now: then it is raised */
+}
+
+bool vhu_event_clear(int fd)
+{
+	uint64_t count;
+	struct iovec iov = { .iov_base = &count, .iov_len = sizeof(count) };
+	struct pollfd pollfd = { .fd = fd, .events = POLLIN };
+	ssize_t got;
+
+	if (poll(&pollfd, 1, 0) != 1 || !(pollfd.revents & POLLIN))
+		return false;
+	/* the peer may have read it meanwhile, and have made it block: a read that does not wait */
+	got = preadv2(fd, &iov, 1, -1, RWF_NOWAIT);
+	if (got < 0 && (errno == EOPNOTSUPP || errno == ENOSYS))
+		got = read(fd, &count, sizeof(count));
+	return got == (ssize_t)sizeof(count);
 }

@@ -47,6 +47,14 @@ static inline void vhu_guest_store16(const struct vhu_dirty *dirty, uint16_t *ho
 		vhu_dirty_mark(dirty, gpa, sizeof(value));
 }
 
+static inline void vhu_guest_store32(const struct vhu_dirty *dirty, uint32_t *host, uint64_t gpa,
+				     uint32_t value)
+{
+	vhu_write_once(host, value);
+	if (vhu_unlikely(dirty != NULL))
+		vhu_dirty_mark(dirty, gpa, sizeof(value));
+}
+
 static inline void vhu_guest_store64(const struct vhu_dirty *dirty, void *host, uint64_t gpa,
 				     uint64_t value)
 {

@@ -129,14 +129,18 @@ static enum vhu_net_drop make_frame(struct vhu_net_burst *burst, unsigned int i,
 static int take_and_drop(struct vhu_queue *q, struct vhu_net_burst *burst, unsigned int max)
 {
 	const struct vhu_view *view = burst->view;
-	uint32_t n = vhu_split_available(q, view, vhu_min_u32(max, q->shadow_max));
+	uint32_t steps = 0;
 
-	for (uint32_t i = 0; i < n; i++) {
-		int head = vhu_split_take(q, view);
+	for (uint32_t i = 0; i < max && steps <= VHU_STEPS_MAX; i++) {
+		struct vhu_chain chain;
+		int taken = vhu_ring_take(q, view, burst->segs, VHU_CHAIN_MAX, &chain);
 
-		if (head < 0)
+		if (!taken)
+			break;
+		if (taken < 0)
 			return -ENOTCONN;
-		vhu_split_return(q, (uint16_t)head, 0);
+		vhu_ring_return(q, &chain, 0);
+		steps += chain.steps;
 		burst->drops[VHU_NET_DROP_DISABLED]++;
 	}
 	return 0;
@@ -146,7 +150,7 @@ int vhu_net_pull(struct vhu_queue *queue, struct vhu_net_burst *burst, unsigned 
 {
 	const struct vhu_view *view = vhu_queue_view(queue);
 	unsigned int nr = 0;
-	uint32_t n, steps = 0;
+	uint32_t steps = 0;
 
 	memset(burst->drops, 0, sizeof(burst->drops));
 	burst->nr_iov = 0;
@@ -160,27 +164,20 @@ int vhu_net_pull(struct vhu_queue *queue, struct vhu_net_burst *burst, unsigned 
 			return -EAGAIN;
 		return take_and_drop(queue, burst, max);
 	}
-	n = vhu_split_available(queue, view, max);
-	for (uint32_t i = 0; i < n; i++) {
+	for (uint32_t i = 0; i < max; i++) {
 		enum vhu_net_drop drop = VHU_NET_DROP_BAD_CHAIN;
-		enum vhu_ring_fault fault;
 		struct vhu_chain chain;
-		uint64_t value = 0;
-		int head;
 
 		if (burst->nr_iov > IOV_POOL - VHU_NET_IOV_MAX || steps > VHU_STEPS_MAX)
 			break; /* the rest with the next pull */
-		head = vhu_split_take(queue, view);
-		if (vhu_unlikely(head < 0))
+		if (vhu_ring_take(queue, view, burst->segs, VHU_CHAIN_MAX, &chain) <= 0)
 			break;
-		vhu_split_return(queue, (uint16_t)head, 0);
-		fault = vhu_split_walk(view, (uint16_t)head, burst->segs, VHU_CHAIN_MAX, &chain,
-				       &value);
+		vhu_ring_return(queue, &chain, 0);
 		steps += chain.steps;
-		if (vhu_likely(!fault))
+		if (vhu_likely(!chain.fault))
 			drop = make_frame(burst, nr, &chain);
 		else
-			vhu_split_bad_chain(queue, fault, value);
+			vhu_ring_bad_chain(queue, chain.fault, chain.value);
 		if (vhu_likely(drop == VHU_NET_DROP_END))
 			nr++;
 		else
@@ -219,7 +216,7 @@ void vhu_net_done(struct vhu_queue *queue, struct vhu_net_burst *burst)
 		vhu_queue_break(queue, view, VHU_FAULT_POISONED, 0);
 		return;
 	}
-	vhu_split_publish(queue, view);
+	vhu_ring_publish(queue, view);
 	/* the used ring itself may be what vanished */
 	if (vhu_net_is_poisoned(queue))
 		vhu_queue_break(queue, view, VHU_FAULT_POISONED, 0);

@@ -48,38 +48,16 @@ static VHU_ALWAYS_INLINE void put(struct sink *s, const void *from, size_t len)
 	}
 }
 
-/* How far a push that cannot be finished is undone. */
-struct mark {
-	uint32_t nr_shadow;
-	uint16_t last_avail;
-};
-
-static struct mark mark_here(const struct vhu_queue *q)
-{
-	return (struct mark){ .nr_shadow = q->nr_shadow, .last_avail = q->last_avail };
-}
-
-static void undo(struct vhu_queue *q, struct mark mark)
-{
-	for (uint32_t i = mark.nr_shadow; i < q->nr_shadow; i++) {
-		uint32_t id = q->shadow[i].id;
-
-		q->taken[id >> 3] &= (uint8_t) ~(1u << (id & 7));
-	}
-	q->nr_shadow = mark.nr_shadow;
-	q->last_avail = mark.last_avail;
-}
-
 /*
  * A chain of a frame's buffers was refused. The buffers of one frame have to follow each other in
  * the used ring, so those before it go back unused together with it, and the frame begins afresh
  * with the next.
  */
-static struct mark give_up_buffers(struct vhu_queue *q, struct mark mark)
+static struct vhu_ring_mark give_up_buffers(struct vhu_queue *q, struct vhu_ring_mark mark)
 {
 	for (uint32_t i = mark.nr_shadow; i < q->nr_shadow; i++)
 		q->shadow[i].len = 0;
-	return mark_here(q);
+	return vhu_ring_mark(q);
 }
 
 /*
@@ -89,40 +67,33 @@ static struct mark give_up_buffers(struct vhu_queue *q, struct mark mark)
 static int take_buffers(struct vhu_queue *q, const struct vhu_view *view, uint32_t need,
 			struct target *t)
 {
-	struct mark mark = mark_here(q);
+	struct vhu_ring_mark mark = vhu_ring_mark(q);
 	unsigned int nr_buffers = 0, nr_bad = 0;
 	uint32_t left = need, steps = 0;
 	int err;
 
 	t->nr_segs = 0;
 	while (left) {
-		enum vhu_ring_fault fault;
+		struct vhu_shadow_entry *used;
 		struct vhu_chain chain;
-		uint64_t value = 0;
-		uint32_t share;
-		int head;
 
 		err = -ENOSPC;
 		if (nr_bad == BAD_MAX || q->nr_shadow == q->shadow_max ||
-		    !vhu_split_available(q, view, 1))
+		    vhu_ring_take(q, view, &t->segs[t->nr_segs], VHU_CHAIN_MAX - t->nr_segs,
+				  &chain) <= 0)
 			goto fail;
-		head = vhu_split_take(q, view);
-		if (head < 0)
-			goto fail;
-		vhu_split_return(q, (uint16_t)head, 0);
-		fault = vhu_split_walk(view, (uint16_t)head, &t->segs[t->nr_segs],
-				       VHU_CHAIN_MAX - t->nr_segs, &chain, &value);
+		used = vhu_ring_return(q, &chain, 0);
 		steps += chain.steps;
-		if (vhu_unlikely(!fault && (chain.nr_read || !chain.write_len))) {
-			fault = VHU_FAULT_ORDER;
-			value = (uint64_t)head;
+		if (vhu_unlikely(!chain.fault && (chain.nr_read || !chain.write_len))) {
+			chain.fault = VHU_FAULT_ORDER;
+			chain.value = chain.id;
 		}
 		err = -EMSGSIZE;
-		if (vhu_unlikely((fault == VHU_FAULT_PIECES && t->nr_segs) ||
+		if (vhu_unlikely((chain.fault == VHU_FAULT_PIECES && t->nr_segs) ||
 				 steps > VHU_STEPS_MAX))
 			goto fail;
-		if (vhu_unlikely(fault)) {
-			vhu_split_bad_chain(q, fault, value);
+		if (vhu_unlikely(chain.fault)) {
+			vhu_ring_bad_chain(q, chain.fault, chain.value);
 			mark = give_up_buffers(q, mark);
 			left = need;
 			nr_buffers = 0;
@@ -132,15 +103,14 @@ static int take_buffers(struct vhu_queue *q, const struct vhu_view *view, uint32
 		}
 		if (!view->mergeable && chain.write_len < left)
 			goto fail;
-		share = vhu_min_u32(chain.write_len, left);
-		q->shadow[q->nr_shadow - 1].len = share;
+		used->len = vhu_min_u32(chain.write_len, left);
 		t->nr_segs += chain.nr_write;
-		left -= share;
+		left -= used->len;
 		nr_buffers++;
 	}
 	return (int)nr_buffers;
 fail:
-	undo(q, mark);
+	vhu_ring_undo(q, mark);
 	return vhu_read_once(&q->fault) ? -ENOTCONN : err;
 }
 
@@ -178,7 +148,7 @@ int vhu_net_commit(struct vhu_queue *queue)
 	}
 	/* a ring that is disabled is not called either */
 	if (queue->nr_shadow || view->enabled)
-		vhu_split_publish(queue, view);
+		vhu_ring_publish(queue, view);
 	/* the used ring itself may be what vanished */
 	if (vhu_net_is_poisoned(queue)) {
 		vhu_queue_break(queue, view, VHU_FAULT_POISONED, 0);
@@ -189,7 +159,7 @@ int vhu_net_commit(struct vhu_queue *queue)
 
 void vhu_net_rewind(struct vhu_queue *queue)
 {
-	vhu_split_rewind(queue);
+	vhu_ring_rewind(queue);
 }
 
 uint32_t vhu_net_queue_caps(const struct vhu_queue *queue)

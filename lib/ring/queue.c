@@ -13,11 +13,15 @@
 #include <string.h>
 #include <unistd.h>
 
+#include <ring/record.h>
+
 static const char *const fault_texts[VHU_FAULT_END] = {
 	[VHU_FAULT_NONE] = "nothing is wrong (%llu)",
 	[VHU_FAULT_AVAIL_JUMP] = "available index %llu is more than the ring's size ahead",
-	[VHU_FAULT_HEAD_RANGE] = "available head %llu is not below the ring's size",
-	[VHU_FAULT_HEAD_TWICE] = "available head %llu came twice without having been returned",
+	[VHU_FAULT_HEAD_RANGE] = "available head (buffer id) %llu is not below the ring's size",
+	[VHU_FAULT_HEAD_TWICE] =
+		"available head (buffer id) %llu came twice without having been returned",
+	[VHU_FAULT_ENDLESS] = "chain at place %llu is longer than the ring, or than 4096",
 	[VHU_FAULT_CALL_BLOCKED] = "call eventfd blocks the writer (errno %llu)",
 	[VHU_FAULT_CALL_FAILED] = "call eventfd cannot be written (errno %llu)",
 	[VHU_FAULT_POISONED] = "guest memory vanished under us: its file was truncated (%llu)",
@@ -28,7 +32,7 @@ static const char *const fault_texts[VHU_FAULT_END] = {
 	[VHU_FAULT_PIECES] = "chain has too many pieces at guest address %llu",
 	[VHU_FAULT_LENGTH] = "chain's length wraps 32 bits at guest address %llu",
 	[VHU_FAULT_INDIRECT_OFF] = "indirect table (%llu bytes), yet INDIRECT_DESC was not agreed",
-	[VHU_FAULT_INDIRECT_NEXT] = "descriptor of an indirect table (%llu bytes) has NEXT set",
+	[VHU_FAULT_INDIRECT_NEXT] = "indirect table (%llu bytes) in a chain of descriptors",
 	[VHU_FAULT_INDIRECT_WRITE] = "descriptor of an indirect table (%llu bytes) has WRITE set",
 	[VHU_FAULT_INDIRECT_NESTED] = "indirect table within an indirect table in head %llu",
 	[VHU_FAULT_INDIRECT_SIZE] = ("indirect table of %llu bytes: must be a multiple of 16, no "
@@ -85,6 +89,7 @@ int vhu_queue_prepare(struct vhu_queue *q, uint32_t num)
 
 void vhu_queue_release(struct vhu_queue *q)
 {
+	vhu_record_end(q);
 	free(q->shadow);
 	free(q->taken);
 	q->shadow = NULL;
@@ -93,28 +98,105 @@ void vhu_queue_release(struct vhu_queue *q)
 	q->nr_shadow = 0;
 }
 
-void vhu_queue_start(struct vhu_queue *q, const struct vhu_view *view, uint16_t base)
+void vhu_queue_start(struct vhu_queue *q, const struct vhu_view *view, uint32_t base)
 {
-	q->last_avail = base;
-	q->committed = base;
-	q->avail_seen = base;
-	q->used_idx = vhu_split_read_used_idx(view);
+	q->packed = view->packed;
+	if (view->packed)
+		vhu_packed_start(q, view, base);
+	else
+		vhu_split_start(q, view, base);
+	q->committed = q->avail_pos;
 	q->signalled_valid = false;
 	q->armed = VHU_ARM_UNKNOWN;
-	/*
-	 * A ring that had been in use: whoever served it before may have published without having
-	 * come to the call. One call too many does no harm.
-	 */
-	q->ever_published = q->used_idx != 0 || base != 0;
 	q->serial_seen = view->serial - 1;
 	q->nr_shadow = 0;
 	vhu_queue_forget_faults(q);
+}
+
+uint32_t vhu_queue_base(const struct vhu_queue *q)
+{
+	uint16_t avail = q->committed;
+
+	/* whoever goes on without our record takes what is still to be handed out again as new */
+	if (q->inflight && q->inflight->left)
+		avail = q->used_pos;
+	return q->packed ? (uint32_t)q->used_pos << 16 | avail : avail;
+}
+
+bool vhu_ring_base_is_good(uint32_t base, uint32_t num, bool packed)
+{
+	return packed ? vhu_packed_base_is_good(base, num) : base <= UINT16_MAX;
 }
 
 void vhu_queue_forget_faults(struct vhu_queue *q)
 {
 	vhu_write_once(&q->fault, (uint32_t)VHU_FAULT_NONE);
 	vhu_write_once(&q->chain_fault, (uint32_t)VHU_FAULT_NONE);
+}
+
+void vhu_ring_undo(struct vhu_queue *q, struct vhu_ring_mark mark)
+{
+	for (uint32_t i = mark.nr_shadow; i < q->nr_shadow; i++) {
+		uint16_t id = q->shadow[i].id;
+
+		q->taken[id >> 3] &= (uint8_t) ~(1u << (id & 7));
+	}
+	vhu_record_untake(q, q->nr_shadow - mark.nr_shadow);
+	q->nr_shadow = mark.nr_shadow;
+	q->avail_pos = mark.avail_pos;
+}
+
+void vhu_ring_rewind(struct vhu_queue *q)
+{
+	vhu_ring_undo(q, (struct vhu_ring_mark){ .nr_shadow = 0, .avail_pos = q->committed });
+}
+
+void vhu_ring_bad_chain(struct vhu_queue *q, enum vhu_ring_fault fault, uint64_t value)
+{
+	vhu_count(&q->stats.bad_chains, 1);
+	if (vhu_read_once(&q->chain_fault))
+		return;
+	vhu_write_once(&q->chain_value, value);
+	vhu_store_release(&q->chain_fault, (uint32_t)fault);
+	vhu_queue_wake_control(q);
+}
+
+void vhu_ring_publish(struct vhu_queue *q, const struct vhu_view *view)
+{
+	uint32_t n = q->nr_shadow;
+
+	if (n) {
+		vhu_record_publishing(q);
+		if (view->packed)
+			vhu_packed_publish(q, view);
+		else
+			vhu_split_publish(q, view);
+		vhu_record_published(q);
+		q->nr_shadow = 0;
+		vhu_count(&q->stats.chains, n);
+	}
+	q->committed = q->avail_pos;
+	vhu_queue_notify(q, view, n);
+}
+
+static bool wants_call(struct vhu_queue *q, const struct vhu_view *view)
+{
+	return view->packed ? vhu_packed_wants_call(q, view) : vhu_split_wants_call(q, view);
+}
+
+static void set_kicks(struct vhu_queue *q, const struct vhu_view *view, bool wanted)
+{
+	if (view->packed)
+		vhu_packed_set_kicks(q, view, wanted);
+	else
+		vhu_split_set_kicks(q, view, wanted);
+}
+
+static bool has_more(const struct vhu_queue *q, const struct vhu_view *view)
+{
+	if (vhu_record_has_again(q))
+		return true;
+	return view->packed ? vhu_packed_has_more(q, view) : vhu_split_has_more(q, view);
 }
 
 static void call(struct vhu_queue *q, const struct vhu_view *view)
@@ -145,7 +227,7 @@ void vhu_queue_notify(struct vhu_queue *q, const struct vhu_view *view, uint32_t
 	}
 	if (n) {
 		q->ever_published = true;
-		wanted |= vhu_split_wants_call(q, view);
+		wanted |= wants_call(q, view);
 	}
 	if (wanted)
 		call(q, view);
@@ -159,15 +241,15 @@ bool vhu_queue_arm(struct vhu_queue *queue)
 
 	if (!view)
 		return false;
-	vhu_split_set_kicks(queue, view, true);
+	set_kicks(queue, view, true);
 	queue->armed = VHU_ARM_ON;
 	vhu_count(&queue->stats.arms, 1);
 	/*
-	 * Arm, then look. Pairs with the driver's barrier between its store to avail->idx and its
-	 * load of avail_event (or used->flags).
+	 * Arm, then look. Pairs with the driver's barrier between its store to avail->idx (or a
+	 * descriptor's flags) and its load of avail_event (or used->flags, or our event area).
 	 */
 	vhu_full_barrier();
-	if (!vhu_split_has_more(queue, view))
+	if (!has_more(queue, view))
 		return false;
 	vhu_queue_disarm(queue);
 	return true;
@@ -179,7 +261,7 @@ void vhu_queue_disarm(struct vhu_queue *queue)
 
 	if (!view || queue->armed == VHU_ARM_OFF)
 		return;
-	vhu_split_set_kicks(queue, view, false);
+	set_kicks(queue, view, false);
 	queue->armed = VHU_ARM_OFF;
 }
 

@@ -11,7 +11,10 @@
 #include <base/atomics.h>
 #include <mem/store.h>
 
-/* virtio 1.2, 2.7.5. This library runs on little-endian hosts, as vhost-user's peers do. */
+/*
+ * A descriptor, virtio 1.2, 2.7.5. This library runs on little-endian hosts, as vhost-user's peers
+ * do.
+ */
 struct vhu_desc {
 	uint64_t addr;
 	uint32_t len;
@@ -19,10 +22,20 @@ struct vhu_desc {
 	uint16_t next;
 };
 
+/* The same in a packed ring, 2.8.13. */
+struct vhu_packed_desc {
+	uint64_t addr;
+	uint32_t len;
+	uint16_t id;
+	uint16_t flags;
+};
+
 enum {
 	VHU_DESC_F_NEXT = 1,
 	VHU_DESC_F_WRITE = 2,
 	VHU_DESC_F_INDIRECT = 4,
+	VHU_DESC_F_AVAIL = 1 << 7, /* these two in a packed ring */
+	VHU_DESC_F_USED = 1 << 15,
 
 	VHU_AVAIL_F_NO_INTERRUPT = 1,
 	VHU_USED_F_NO_NOTIFY = 1,
@@ -39,6 +52,7 @@ enum vhu_ring_fault {
 	VHU_FAULT_AVAIL_JUMP,
 	VHU_FAULT_HEAD_RANGE,
 	VHU_FAULT_HEAD_TWICE,
+	VHU_FAULT_ENDLESS,
 	VHU_FAULT_CALL_BLOCKED,
 	VHU_FAULT_CALL_FAILED,
 	VHU_FAULT_POISONED,
@@ -61,10 +75,19 @@ enum vhu_ring_fault {
 /* Everything about a running ring that the data side reads and never changes. */
 struct vhu_view {
 	const struct vhu_mem *mem;
-	const struct vhu_desc *desc;
-	const uint16_t *avail; /* flags, idx, ring[num], used_event */
-	uint16_t *used;	       /* flags, idx, elements, avail_event */
-	uint64_t used_gpa;     /* where the log has the used ring */
+	union {
+		struct { /* split */
+			const struct vhu_desc *desc;
+			const uint16_t *avail; /* flags, idx, ring[num], used_event */
+			uint16_t *used;	       /* flags, idx, elements, avail_event */
+		};
+		struct { /* packed */
+			struct vhu_packed_desc *ring;
+			const uint32_t *driver_event; /* what calls the driver wants */
+			uint32_t *device_event;	      /* what kicks we want */
+		};
+	};
+	uint64_t used_gpa; /* where the log has the used ring, or the device's event area */
 	uint64_t desc_gpa;
 	const struct vhu_dirty *log_used; /* NULL: not logged */
 	const struct vhu_dirty *log_data;
@@ -74,7 +97,8 @@ struct vhu_view {
 	uint32_t *run;	 /* the queue's; see there */
 	uint32_t num;
 	int call_fd, err_fd;
-	bool enabled, event_idx, indirect, mergeable;
+	bool packed, enabled, event_idx, indirect, in_order, mergeable;
+	bool reads_only; /* there is nothing to write in any of its chains */
 	uint8_t hdr_len; /* of the net header */
 };
 
@@ -85,15 +109,24 @@ struct vhu_seg {
 	uint32_t len;
 };
 
+/* What was taken from a ring. If its fault is not VHU_FAULT_NONE, it has no pieces. */
 struct vhu_chain {
+	uint16_t id;	  /* by which the driver knows it: the head's index, or the buffer id */
+	uint16_t nr_desc; /* places of the ring that it takes: always 1 in a split ring */
 	uint16_t nr_read, nr_write; /* pieces the device reads come first */
 	uint32_t read_len, write_len;
 	uint32_t steps; /* descriptors that were read, also if the chain is refused */
+	bool writable;	/* some descriptor was for us to write, also if the chain is refused */
+	enum vhu_ring_fault fault;
+	uint64_t value; /* of the fault */
 };
 
-struct vhu_used_entry {
-	uint32_t id;
+/* A chain given back and not yet published. */
+struct vhu_shadow_entry {
 	uint32_t len;
+	uint16_t id;
+	uint16_t nr_desc;
+	bool writable;
 };
 
 enum vhu_arm {
@@ -102,25 +135,33 @@ enum vhu_arm {
 	VHU_ARM_ON
 };
 
+struct vhu_inflight_ring;
+
 struct vhu_queue {
 	struct vhu_view *view; /* atomic; NULL while stopped */
 
 	uint32_t run; /* atomic: counts stops that readers have passed; what is older is over */
 
-	/* The data thread's; the control side's while no view is published and readers passed. */
-	uint16_t last_avail; /* next entry to take */
-	uint16_t committed;  /* last_avail at the last publication */
-	uint16_t avail_seen; /* newest index read from the driver */
-	uint16_t used_idx;   /* index as published */
-	uint16_t signalled;  /* index at the last decision about a call */
+	/*
+	 * The data thread's; the control side's while no view is published and readers passed.
+	 * A position is a free-running index in a split ring; in a packed one an index below num,
+	 * with the wrap counter in bit 15.
+	 */
+	uint16_t avail_pos;  /* next entry to take */
+	uint16_t committed;  /* avail_pos at the last publication */
+	uint16_t avail_seen; /* split: newest index read from the driver */
+	uint16_t used_pos;   /* next entry to publish */
+	uint16_t signalled;  /* used_pos at the last decision about a call */
+	bool packed;	     /* the layout of this run, or of the last */
 	bool signalled_valid;
 	uint8_t armed;	     /* enum vhu_arm */
 	bool ever_published; /* there may be a call to make up for */
 	uint32_t serial_seen;
 	uint32_t nr_shadow;
 	uint32_t shadow_max;
-	struct vhu_used_entry *shadow;
-	uint8_t *taken; /* one bit a head: taken and not yet returned */
+	struct vhu_shadow_entry *shadow;
+	uint8_t *taken;			    /* one bit an id: taken and not yet published */
+	struct vhu_inflight_ring *inflight; /* NULL: nothing is recorded; see record.h */
 
 	uint32_t locked; /* atomic */
 
@@ -152,8 +193,12 @@ VHU_HIDDEN void vhu_queue_notify(struct vhu_queue *q, const struct vhu_view *vie
 VHU_HIDDEN int vhu_queue_prepare(struct vhu_queue *q, uint32_t num);
 VHU_HIDDEN void vhu_queue_release(struct vhu_queue *q);
 VHU_HIDDEN void vhu_queue_forget_faults(struct vhu_queue *q);
-/* Sets the position at a start, before the view is published. */
-VHU_HIDDEN void vhu_queue_start(struct vhu_queue *q, const struct vhu_view *view, uint16_t base);
+/* Sets the position at a start, before the view is published. The base has been judged. */
+VHU_HIDDEN void vhu_queue_start(struct vhu_queue *q, const struct vhu_view *view, uint32_t base);
+/* The position as SET_VRING_BASE and GET_VRING_BASE have it; of a stopped ring. */
+VHU_HIDDEN uint32_t vhu_queue_base(const struct vhu_queue *q);
+/* Whether a ring of num entries can go on from base. Control side. */
+VHU_HIDDEN bool vhu_ring_base_is_good(uint32_t base, uint32_t num, bool packed);
 
 /* The published view of a ring that works, or NULL. */
 static inline const struct vhu_view *vhu_queue_view(const struct vhu_queue *q)
@@ -172,33 +217,82 @@ static inline void vhu_count(uint64_t *counter, uint64_t n)
 }
 
 /*
- * ---- Split ring, device side. ----
+ * ---- The layouts, each by its own name. Only for what stands below. ----
+ *
+ * take: see vhu_ring_take(). publish: writes the used entries, moves used_pos and forgets that they
+ * were taken; wants_call: whether the driver asked to be called for what was just published;
+ * set_kicks: asks for kicks or for silence; has_more: whether there is something to take; start: sets
+ * the positions.
  */
-
-/* Chains that are available and not taken, at most max. 0 also if the ring was found broken. */
-VHU_HIDDEN uint32_t vhu_split_available(struct vhu_queue *q, const struct vhu_view *view,
-					uint32_t max);
-/* The head of available chain number last_avail, now taken. -1: the ring is broken. */
-VHU_HIDDEN int vhu_split_take(struct vhu_queue *q, const struct vhu_view *view);
-/* Follows a chain. 0 and the pieces, or the fault and its value. */
-VHU_HIDDEN enum vhu_ring_fault vhu_split_walk(const struct vhu_view *view, uint16_t head,
-					      struct vhu_seg *segs, unsigned int max,
-					      struct vhu_chain *ret_chain, uint64_t *ret_value);
-/* Notes a chain as used, to be published with the next vhu_split_publish(). Needs room. */
-static inline void vhu_split_return(struct vhu_queue *q, uint16_t head, uint32_t len)
-{
-	q->shadow[q->nr_shadow++] = (struct vhu_used_entry){ .id = head, .len = len };
-}
-/* Publishes what was returned, and calls the driver if it asked for that. */
+VHU_HIDDEN int vhu_split_take(struct vhu_queue *q, const struct vhu_view *view,
+			      struct vhu_seg *segs, unsigned int max, struct vhu_chain *ret);
 VHU_HIDDEN void vhu_split_publish(struct vhu_queue *q, const struct vhu_view *view);
-/* Forgets what was taken and returned since the last publication. */
-VHU_HIDDEN void vhu_split_rewind(struct vhu_queue *q);
-/* The layout's part of deciding about calls and kicks; see vhu_queue_notify() and _arm(). */
 VHU_HIDDEN bool vhu_split_wants_call(struct vhu_queue *q, const struct vhu_view *view);
 VHU_HIDDEN void vhu_split_set_kicks(struct vhu_queue *q, const struct vhu_view *view, bool wanted);
 VHU_HIDDEN bool vhu_split_has_more(const struct vhu_queue *q, const struct vhu_view *view);
-VHU_HIDDEN uint16_t vhu_split_read_used_idx(const struct vhu_view *view);
+VHU_HIDDEN void vhu_split_start(struct vhu_queue *q, const struct vhu_view *view, uint32_t base);
+
+VHU_HIDDEN int vhu_packed_take(struct vhu_queue *q, const struct vhu_view *view,
+			       struct vhu_seg *segs, unsigned int max, struct vhu_chain *ret);
+VHU_HIDDEN void vhu_packed_publish(struct vhu_queue *q, const struct vhu_view *view);
+VHU_HIDDEN bool vhu_packed_wants_call(struct vhu_queue *q, const struct vhu_view *view);
+VHU_HIDDEN void vhu_packed_set_kicks(struct vhu_queue *q, const struct vhu_view *view, bool wanted);
+VHU_HIDDEN bool vhu_packed_has_more(const struct vhu_queue *q, const struct vhu_view *view);
+VHU_HIDDEN void vhu_packed_start(struct vhu_queue *q, const struct vhu_view *view, uint32_t base);
+VHU_HIDDEN bool vhu_packed_base_is_good(uint32_t base, uint32_t num);
+
+/*
+ * ---- Any ring, device side. ----
+ */
+
+/*
+ * Takes the next chain and follows it. 1: taken, to be given back by vhu_ring_return() in any case,
+ * its pieces in segs (at most max) or its fault in ret->fault. 0: none is available. -1: the ring is
+ * broken.
+ */
+static inline int vhu_ring_take(struct vhu_queue *q, const struct vhu_view *view,
+				struct vhu_seg *segs, unsigned int max, struct vhu_chain *ret)
+{
+	if (view->packed)
+		return vhu_packed_take(q, view, segs, max, ret);
+	return vhu_split_take(q, view, segs, max, ret);
+}
+
+/*
+ * Notes a chain as used, with len bytes written, for the next vhu_ring_publish(). There has to be
+ * room: q->nr_shadow is below q->shadow_max. Chains are returned in the order of their taking.
+ */
+static inline struct vhu_shadow_entry *vhu_ring_return(struct vhu_queue *q,
+						       const struct vhu_chain *chain, uint32_t len)
+{
+	struct vhu_shadow_entry *e = &q->shadow[q->nr_shadow++];
+
+	*e = (struct vhu_shadow_entry){
+		.len = len,
+		.id = chain->id,
+		.nr_desc = chain->nr_desc,
+		.writable = chain->writable,
+	};
+	return e;
+}
+
+/* How far takings and returns since the last publication are undone. */
+struct vhu_ring_mark {
+	uint32_t nr_shadow;
+	uint16_t avail_pos;
+};
+
+static inline struct vhu_ring_mark vhu_ring_mark(const struct vhu_queue *q)
+{
+	return (struct vhu_ring_mark){ .nr_shadow = q->nr_shadow, .avail_pos = q->avail_pos };
+}
+
+VHU_HIDDEN void vhu_ring_undo(struct vhu_queue *q, struct vhu_ring_mark mark);
+/* Forgets what was taken and returned since the last publication. */
+VHU_HIDDEN void vhu_ring_rewind(struct vhu_queue *q);
+/* Publishes what was returned, and calls the driver if it asked for that. */
+VHU_HIDDEN void vhu_ring_publish(struct vhu_queue *q, const struct vhu_view *view);
 /* Counts a chain that was refused, and keeps the first one's fault for the control side. */
-VHU_HIDDEN void vhu_split_bad_chain(struct vhu_queue *q, enum vhu_ring_fault fault, uint64_t value);
+VHU_HIDDEN void vhu_ring_bad_chain(struct vhu_queue *q, enum vhu_ring_fault fault, uint64_t value);
 
 #endif

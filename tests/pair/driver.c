@@ -80,6 +80,13 @@ void drv_negotiate(struct drv *drv)
 
 void drv_set_features(struct drv *drv, uint64_t features)
 {
+	/* this driver's own rings are split, and it looks at every used entry */
+	drv_set_all_features(drv, features & ~(VHU_MASK(VHU_F_RING_PACKED_BIT) |
+					       VHU_MASK(VHU_F_IN_ORDER_BIT)));
+}
+
+void drv_set_all_features(struct drv *drv, uint64_t features)
+{
 	drv_do_u64(drv, VHU_SET_FEATURES, features);
 	drv->features = features;
 	for (unsigned int i = 0; i < drv->options.nr_rings; i++)

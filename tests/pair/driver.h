@@ -53,9 +53,9 @@ void drv_mem_write(const struct drv_mem *mem, uint64_t gpa, const void *from, si
 void drv_mem_wire_region(const struct drv_region *region, struct vhu_region *ret_region);
 
 /*
- * While on, mmap() of a memfd made here returns the mapping that the driver itself uses, so that a
- * race detector sees both sides touch the same bytes. Only for programs that are linked with
- * --wrap=mmap, as those in this folder are.
+ * While on, mmap() of a file that is mapped already (by the driver, or since this was turned on)
+ * returns the mapping that is there, so that a race detector sees both sides touch the same bytes.
+ * Only for programs that are linked with --wrap=mmap, as those in this folder are.
  */
 void drv_mem_share_mapping(bool on);
 /* How often a mapping has been handed out so. */
@@ -223,7 +223,9 @@ bool drv_is_closed(struct drv *drv);
 
 /* Features and protocol features, owner, backend channel, first call fds. */
 void drv_negotiate(struct drv *drv);
+/* SET_FEATURES without RING_PACKED and IN_ORDER; with what it says. */
 void drv_set_features(struct drv *drv, uint64_t features);
+void drv_set_all_features(struct drv *drv, uint64_t features);
 void drv_set_mem(struct drv *drv);
 void drv_set_mem_table(struct drv *drv, unsigned int first, unsigned int nr);
 int drv_add_mem(struct drv *drv, unsigned int region);

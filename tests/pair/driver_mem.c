@@ -18,11 +18,13 @@ static const uint64_t first_uva = UINT64_C(0x00dd00000000);
 static const uint64_t step_uva = UINT64_C(0x000100000000);
 
 /* Every mapping of guest memory that there is now, for the wrapped mmap(). */
-static struct {
+static struct shared {
 	dev_t dev;
 	ino_t ino;
 	uint8_t *base;
 	size_t len;
+	off_t offset;	   /* in the file */
+	unsigned int refs; /* of a mapping that mmap() handed out; 0: the driver's own */
 } shared[MAX_SHARED];
 static bool share_mapping;
 static unsigned int nr_handed_out;
@@ -34,49 +36,74 @@ void *__wrap_mmap(void *addr, size_t len, int prot, int flags, int fd, off_t off
 void *__wrap_mmap64(void *addr, size_t len, int prot, int flags, int fd, off_t offset);
 int __wrap_munmap(void *addr, size_t len);
 
-static uint8_t *find_shared(int fd, size_t len, off_t offset)
+static struct shared *find_shared(const struct stat *st, size_t len, off_t offset)
 {
-	struct stat st;
-
-	if (fd < 0 || fstat(fd, &st) < 0)
-		return NULL;
 	for (unsigned int i = 0; i < MAX_SHARED; i++) {
-		if (!shared[i].base || shared[i].dev != st.st_dev || shared[i].ino != st.st_ino)
-			continue;
-		if (offset < 0 || (size_t)offset > shared[i].len ||
-		    len > shared[i].len - (size_t)offset)
-			return NULL;
-		return shared[i].base + offset;
+		struct shared *s = &shared[i];
+
+		if (s->base && s->dev == st->st_dev && s->ino == st->st_ino &&
+		    offset >= s->offset && (size_t)(offset - s->offset) <= s->len &&
+		    len <= s->len - (size_t)(offset - s->offset))
+			return s;
 	}
 	return NULL;
 }
 
+static struct shared *enter_shared(const struct stat *st, uint8_t *base, size_t len, off_t offset)
+{
+	unsigned int slot = 0;
+
+	while (slot < MAX_SHARED && shared[slot].base)
+		slot++;
+	assert_true(slot < MAX_SHARED);
+	shared[slot] = (struct shared){ st->st_dev, st->st_ino, base, len, offset, 0 };
+	return &shared[slot];
+}
+
+/* The mapping that is there of those bytes, or the one that make() has just made. */
+static void *share(void *addr, size_t len, int prot, int flags, int fd, off_t offset,
+		   void *(*make)(void *addr, size_t len, int prot, int flags, int fd, off_t offset))
+{
+	struct shared *s;
+	struct stat st;
+	void *at;
+
+	if (!share_mapping || addr || !(flags & MAP_SHARED) || fd < 0 || fstat(fd, &st) < 0)
+		return make(addr, len, prot, flags, fd, offset);
+	s = find_shared(&st, len, offset);
+	if (s) {
+		s->refs += s->refs > 0;
+		nr_handed_out++;
+		return s->base + (offset - s->offset);
+	}
+	at = make(addr, len, prot, flags, fd, offset);
+	if (at != MAP_FAILED)
+		enter_shared(&st, at, len, offset)->refs = 1;
+	return at;
+}
+
 void *__wrap_mmap(void *addr, size_t len, int prot, int flags, int fd, off_t offset)
 {
-	uint8_t *here = share_mapping ? find_shared(fd, len, offset) : NULL;
-
-	if (!here)
-		return __real_mmap(addr, len, prot, flags, fd, offset);
-	nr_handed_out++;
-	return here;
+	return share(addr, len, prot, flags, fd, offset, __real_mmap);
 }
 
 void *__wrap_mmap64(void *addr, size_t len, int prot, int flags, int fd, off_t offset)
 {
-	uint8_t *here = share_mapping ? find_shared(fd, len, offset) : NULL;
-
-	if (!here)
-		return __real_mmap64(addr, len, prot, flags, fd, offset);
-	nr_handed_out++;
-	return here;
+	return share(addr, len, prot, flags, fd, offset, __real_mmap64);
 }
 
 int __wrap_munmap(void *addr, size_t len)
 {
 	for (unsigned int i = 0; i < MAX_SHARED; i++) {
-		if (shared[i].base && (uint8_t *)addr >= shared[i].base &&
-		    (uint8_t *)addr < shared[i].base + shared[i].len)
+		struct shared *s = &shared[i];
+		uint8_t *base = s->base;
+
+		if (!base || (uint8_t *)addr < base || (uint8_t *)addr >= base + s->len)
+			continue;
+		if (!s->refs || --s->refs)
 			return 0;
+		s->base = NULL;
+		return __real_munmap(base, s->len);
 	}
 	return __real_munmap(addr, len);
 }
@@ -96,7 +123,6 @@ static void map_region(struct drv_region *region, uint64_t size, uint64_t offset
 {
 	size_t len = (size_t)(size + offset);
 	struct stat st;
-	unsigned int slot = 0;
 
 	region->size = size;
 	region->offset = offset;
@@ -104,18 +130,11 @@ static void map_region(struct drv_region *region, uint64_t size, uint64_t offset
 	region->fd = memfd_create("drv", MFD_CLOEXEC);
 	assert_true(region->fd >= 0);
 	assert_return_code(ftruncate(region->fd, (off_t)len), errno);
-	uint8_t *base = mmap(NULL, len, PROT_READ | PROT_WRITE, MAP_SHARED, region->fd, 0);
+	uint8_t *base = __real_mmap(NULL, len, PROT_READ | PROT_WRITE, MAP_SHARED, region->fd, 0);
 	assert_ptr_not_equal(base, MAP_FAILED);
 	region->host = base + offset;
-
-	while (slot < MAX_SHARED && shared[slot].base)
-		slot++;
-	assert_true(slot < MAX_SHARED);
 	assert_return_code(fstat(region->fd, &st), errno);
-	shared[slot].dev = st.st_dev;
-	shared[slot].ino = st.st_ino;
-	shared[slot].len = len;
-	shared[slot].base = base;
+	enter_shared(&st, base, len, 0);
 }
 
 void drv_mem_init(struct drv_mem *mem, unsigned int nr_regions, uint64_t region_size)

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "backend_fixture.h"
+#include "driver_packed.h"
 
 enum {
 	PAGE = 4096,
@@ -386,6 +387,79 @@ static void a11_page_beyond_the_log_is_left_out(void **state)
 	log_close();
 }
 
+/*
+ * ---- Packed rings: written in two places, and logged where those lie ----
+ */
+static void packed_log(struct drv *drv, struct dp_ring rings[2], bool on)
+{
+	uint64_t bit = VHU_MASK(VHU_F_LOG_ALL_BIT);
+
+	drv_set_all_features(drv, on ? drv->features | bit : drv->features & ~bit);
+	for (unsigned int i = 0; i < 2; i++) {
+		struct vhu_vring_addr addr;
+
+		dp_fill_addr(&rings[i], &addr);
+		addr.flags = on ? VHU_VRING_F_LOG : 0;
+		addr.log = 0x3f0000; /* means nothing here */
+		drv_do(drv, VHU_SET_VRING_ADDR, &addr, sizeof(addr), NULL, 0);
+	}
+	fixture_settle();
+	memset(dirty.base + dirty.offset, 0, LOG_SIZE);
+}
+
+static void packed_rings_log_descriptors_and_event_area(void **state)
+{
+	struct pair *p = pair_up(state, &(struct fixture_options){ .mode = FIXTURE_SINK },
+				 &(struct drv_options){ .need_reply = true });
+	struct dp_ring rings[2] = { 0 }, *rx = &rings[0], *tx = &rings[1];
+	uint8_t frame[3000], back[4096];
+	size_t len;
+
+	dp_start(&p->drv, rings, 1000, 0, 0);
+	log_open(0);
+	log_send(&p->drv);
+	packed_log(&p->drv, rings, true);
+	drv_net_make(frame, sizeof(frame), 1);
+	for (unsigned int i = 0; i < 3000; i++) {
+		uint32_t left = i % 7 ? 12 + 60 : 12 + sizeof(frame);
+		uint16_t at = rx->used;
+
+		/* buffers of 1500 bytes: three for the large ones */
+		dp_net_fill(rx, 4, 1500);
+		assert_int_equal(fixture_push(&p->fix, 0, frame, left - 12, NULL), 0);
+		for (; left; at = dp_advance(at, 1, rx->num)) {
+			uint32_t part = left < 1500 ? left : 1500;
+			uint64_t gpa = rx->desc_gpa + (at & 0x7fff) * sizeof(struct dp_desc);
+
+			needed(dp_at(rx, at).addr, part);
+			needed(gpa + 8, 8);
+			left -= part;
+		}
+		log_check();
+		assert_int_equal(dp_net_receive(rx, back, sizeof(back), &len), 1);
+	}
+	/* What is sent dirties its used descriptor, and the event area when it arms. */
+	for (unsigned int i = 0; i < 1500; i++) {
+		uint64_t gpa = tx->desc_gpa + (tx->used & 0x7fff) * sizeof(struct dp_desc);
+
+		assert_true(dp_net_add(tx, frame, 60, NULL) >= 0);
+		dp_kick(tx);
+		assert_true(check_until(fixture_pump(NULL), dp_has_used(tx)));
+		while (fixture_pump(NULL))
+			;
+		assert_int_equal(dp_net_reap(tx), 1);
+		needed(gpa + 8, 8);
+		needed(tx->device_gpa, 4);
+		log_check();
+	}
+	packed_log(&p->drv, rings, false);
+	assert_int_equal(fixture_push(&p->fix, 0, frame, 60, NULL), 0);
+	assert_true(log_is_empty());
+	log_close();
+	dp_free(rx);
+	dp_free(tx);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -401,6 +475,7 @@ int main(void)
 		pair_test(log_may_begin_within_its_file),
 		pair_test(new_log_takes_the_place_of_the_old),
 		pair_test(a11_page_beyond_the_log_is_left_out),
+		pair_test(packed_rings_log_descriptors_and_event_area),
 	};
 
 	return cmocka_run_group_tests_name("dirty log", tests, NULL, NULL);

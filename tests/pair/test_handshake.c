@@ -324,7 +324,7 @@ static void options_out_of_range_are_refused(void **state)
 	bad.nr_rings = VHU_MAX_RINGS + 1;
 	assert_int_equal(vhu_backend_new(&backend, &bad), -EINVAL);
 	bad = good;
-	bad.features |= VHU_MASK(VHU_F_RING_PACKED_BIT);
+	bad.features |= VHU_MASK(VHU_F_ACCESS_PLATFORM_BIT);
 	assert_int_equal(vhu_backend_new(&backend, &bad), -EINVAL);
 	bad = good;
 	bad.features |= VHU_MASK(VHU_F_NOTIFICATION_DATA_BIT);

@@ -426,7 +426,7 @@ static void a25_unknown_requests_are_refused_by_number(void **state)
 
 static void not_offered(struct hostile *h)
 {
-	static const unsigned int bits[] = { VHU_F_RING_PACKED_BIT, VHU_NET_F_CTRL_VQ_BIT,
+	static const unsigned int bits[] = { VHU_F_RING_RESET_BIT, VHU_NET_F_CTRL_VQ_BIT,
 					     VHU_F_ACCESS_PLATFORM_BIT, 63 };
 	static const unsigned int protocol_bits[] = { VHU_P_INFLIGHT_SHMFD_BIT,
 						      VHU_P_INBAND_NOTIFICATIONS_BIT,

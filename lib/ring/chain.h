@@ -1,0 +1,169 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What the two layouts have in common on the device's side: elements of a chain, indirect tables,
+ * ids that are taken, used entries that stand for several. Knows neither ring. Only split.c and
+ * packed.c include it; the compiler makes one variant for each.
+ */
+#ifndef VHU_RING_CHAIN_H
+#define VHU_RING_CHAIN_H
+
+#include <base/bits.h>
+#include <ring/ring.h>
+
+/* Where descriptors of a chain are read from: the ring's table, or an indirect one. */
+struct desc_table {
+	const struct vhu_desc *host; /* NULL: in pieces, read through mem */
+	const struct vhu_mem *mem;
+	uint64_t gpa;
+	uint32_t nr;
+};
+
+/* A descriptor of either layout, from its two words. next is the id of a packed one. */
+static VHU_ALWAYS_INLINE void unpack_desc(uint64_t addr, uint64_t rest, bool packed,
+					  struct vhu_desc *ret)
+{
+	ret->addr = addr;
+	ret->len = (uint32_t)rest;
+	ret->flags = (uint16_t)(packed ? rest >> 48 : rest >> 32);
+	ret->next = (uint16_t)(packed ? rest >> 32 : rest >> 48);
+}
+
+static VHU_ALWAYS_INLINE bool read_desc(const struct desc_table *t, uint32_t i, bool packed,
+					struct vhu_desc *ret)
+{
+	uint64_t copy[2];
+
+	if (vhu_likely(t->host != NULL)) {
+		const uint64_t *word = (const uint64_t *)(const void *)&t->host[i];
+
+		copy[0] = vhu_read_once(&word[0]);
+		copy[1] = vhu_read_once(&word[1]);
+	} else if (vhu_mem_read(t->mem, t->gpa + (uint64_t)i * sizeof(copy), copy, sizeof(copy))) {
+		return false;
+	}
+	unpack_desc(copy[0], copy[1], packed, ret);
+	return true;
+}
+
+/* Turns to an indirect table, judged from the copy of the descriptor that names it. */
+static inline enum vhu_ring_fault enter_indirect(const struct vhu_view *view,
+						 const struct vhu_desc *d, struct desc_table *t,
+						 uint64_t *ret_value)
+{
+	uint32_t limit = view->num > VHU_CHAIN_MAX ? view->num : VHU_CHAIN_MAX;
+	uint64_t contiguous = d->len;
+	const uint8_t *host;
+
+	*ret_value = d->len;
+	if (!view->indirect)
+		return VHU_FAULT_INDIRECT_OFF;
+	if (d->flags & VHU_DESC_F_NEXT)
+		return VHU_FAULT_INDIRECT_NEXT;
+	if (d->flags & VHU_DESC_F_WRITE)
+		return VHU_FAULT_INDIRECT_WRITE;
+	if (!d->len || d->len % sizeof(*d) || d->len / sizeof(*d) > limit)
+		return VHU_FAULT_INDIRECT_SIZE;
+	*ret_value = d->addr;
+	if (vhu_range_wraps(d->addr, d->len))
+		return VHU_FAULT_ADDRESS;
+	host = vhu_mem_gpa(view->mem, d->addr, &contiguous);
+	if (!host)
+		return VHU_FAULT_ADDRESS;
+	/* an odd address or a table across regions is read in pieces */
+	if (contiguous < d->len || (uintptr_t)host % _Alignof(uint64_t))
+		host = NULL;
+	t->host = (const struct vhu_desc *)(const void *)host;
+	t->gpa = d->addr;
+	t->nr = d->len / (uint32_t)sizeof(*d);
+	return VHU_FAULT_NONE;
+}
+
+/*
+ * Adds the pieces of one element to those in segs. Its address is judged even if its length is 0.
+ */
+static VHU_ALWAYS_INLINE enum vhu_ring_fault add_element(const struct vhu_view *view,
+							 const struct vhu_desc *d,
+							 struct vhu_seg *segs, unsigned int max,
+							 struct vhu_chain *chain)
+{
+	unsigned int nr = (unsigned int)chain->nr_read + chain->nr_write;
+	bool write = d->flags & VHU_DESC_F_WRITE;
+	uint32_t *total = write ? &chain->write_len : &chain->read_len;
+	uint64_t gpa = d->addr;
+	uint32_t left = d->len;
+
+	if (write) {
+		chain->writable = true;
+	} else if (vhu_unlikely(chain->writable)) {
+		chain->value = chain->id;
+		return VHU_FAULT_ORDER;
+	}
+	chain->value = gpa;
+	if (vhu_range_wraps(gpa, left))
+		return VHU_FAULT_ADDRESS;
+	if (left > UINT32_MAX - *total)
+		return VHU_FAULT_LENGTH;
+	*total += left;
+	do {
+		uint64_t part = left ? left : 1;
+		uint8_t *host = vhu_mem_gpa(view->mem, gpa, &part);
+
+		chain->value = gpa;
+		if (vhu_unlikely(!host))
+			return VHU_FAULT_ADDRESS;
+		if (!left)
+			return VHU_FAULT_NONE;
+		if (vhu_unlikely(nr >= max))
+			return VHU_FAULT_PIECES;
+		segs[nr++] = (struct vhu_seg){ .host = host, .gpa = gpa, .len = (uint32_t)part };
+		if (write)
+			chain->nr_write++;
+		else
+			chain->nr_read++;
+		gpa += part;
+		left -= (uint32_t)part;
+	} while (left);
+	return VHU_FAULT_NONE;
+}
+
+/* Marks an id as taken, or breaks the ring: false. */
+static VHU_ALWAYS_INLINE bool take_id(struct vhu_queue *q, const struct vhu_view *view, uint16_t id)
+{
+	uint8_t bit = (uint8_t)(1u << (id & 7));
+
+	if (vhu_unlikely(id >= view->num)) {
+		vhu_queue_break(q, view, VHU_FAULT_HEAD_RANGE, id);
+		return false;
+	}
+	if (vhu_unlikely(q->taken[id >> 3] & bit)) {
+		vhu_queue_break(q, view, VHU_FAULT_HEAD_TWICE, id);
+		return false;
+	}
+	q->taken[id >> 3] |= bit;
+	return true;
+}
+
+/* taken is the queue's, held by the caller: to the compiler its bytes may be any of the queue's. */
+static VHU_ALWAYS_INLINE void drop_id(uint8_t *taken, uint16_t id)
+{
+	taken[id >> 3] &= (uint8_t) ~(1u << (id & 7));
+}
+
+/*
+ * How many of the returned chains from at on one used entry may stand for. With IN_ORDER it
+ * bears the id of the last of them, and those that are left out count as used completely (2.7.9,
+ * 2.8.9): only chains of which we have written nothing, and were not to.
+ */
+static VHU_ALWAYS_INLINE uint32_t batch_at(const struct vhu_shadow_entry *at,
+					   const struct vhu_shadow_entry *end, bool in_order)
+{
+	const struct vhu_shadow_entry *e = at;
+
+	if (!in_order)
+		return 1;
+	while (e < end && !e->len && !e->writable)
+		e++;
+	return e > at ? (uint32_t)(e - at) : 1;
+}
+
+#endif

@@ -1,0 +1,352 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The packed ring from the device's side: take, walk, publish (virtio 1.2, 2.8). Everything read
+ * from the ring is read once and judged as a copy. Knows nothing of what a chain carries.
+ *
+ * A position is the index of a descriptor with the wrap counter in bit 15, as SET_VRING_BASE has
+ * it: positions repeat after two times round, and num need not be a power of two.
+ */
+#include <ring/ring.h>
+
+#include <ring/chain.h>
+#include <ring/record.h>
+
+enum {
+	WRAP = 1 << 15,
+
+	/* the event areas, 2.8.14: offset and wrap counter in the lower half, flags in the upper */
+	EVENT_ENABLE = 0,
+	EVENT_DISABLE = 1,
+	EVENT_DESC = 2,
+	EVENT_FLAGS_SHIFT = 16,
+	EVENT_FLAGS_MASK = 3,
+};
+
+static VHU_ALWAYS_INLINE uint32_t index_of(uint16_t pos)
+{
+	return pos & (WRAP - 1u);
+}
+
+static VHU_ALWAYS_INLINE uint16_t advance(uint16_t pos, uint32_t n, uint32_t num)
+{
+	uint32_t i = index_of(pos) + n;
+
+	if (i < num)
+		return (uint16_t)(pos + n);
+	return (uint16_t)((i - num) | (~(uint32_t)pos & WRAP));
+}
+
+/* Places from one position to a later one, below two times num. */
+static VHU_ALWAYS_INLINE uint32_t distance(uint16_t from, uint16_t to, uint32_t num)
+{
+	uint32_t way = index_of(to) + ((from ^ to) & WRAP ? num : 0);
+
+	/* an index that lies behind with the same wrap counter is nearly two rounds ahead */
+	return way >= index_of(from) ? way - index_of(from) : way + 2 * num - index_of(from);
+}
+
+/* 2.8.1: available if AVAIL is the wrap counter and USED is not. */
+static VHU_ALWAYS_INLINE bool is_available(uint16_t flags, uint16_t pos)
+{
+	const uint16_t both = VHU_DESC_F_AVAIL | VHU_DESC_F_USED;
+
+	return (flags & both) == (pos & WRAP ? VHU_DESC_F_AVAIL : VHU_DESC_F_USED);
+}
+
+/*
+ * Adds a whole indirect table. Of what is in it but addresses and lengths only WRITE counts, 2.8.7;
+ * and not even that where there is nothing to write: DPDK's driver (22.11 as well as 26.11) leaves it
+ * set in the first element of a table that it transmits, and in that one whose index in the table is
+ * the table's own in the ring.
+ */
+static __attribute__((noinline)) enum vhu_ring_fault
+add_table(const struct vhu_view *view, const struct vhu_desc *d, struct vhu_seg *segs,
+	  unsigned int max, struct vhu_chain *chain)
+{
+	struct desc_table table = { .mem = view->mem };
+	enum vhu_ring_fault fault;
+	struct vhu_desc inner;
+
+	/* a table stands alone, 2.8.19 */
+	if (chain->steps > 1) {
+		chain->value = d->len;
+		return VHU_FAULT_INDIRECT_NEXT;
+	}
+	fault = enter_indirect(view, d, &table, &chain->value);
+	for (uint32_t i = 0; i < table.nr && !fault; i++) {
+		if (i == VHU_CHAIN_MAX) {
+			chain->value = chain->id;
+			return VHU_FAULT_LOOP;
+		}
+		chain->steps++;
+		if (!read_desc(&table, i, true, &inner)) {
+			chain->value = table.gpa;
+			return VHU_FAULT_ADDRESS;
+		}
+		if (view->reads_only)
+			inner.flags &= (uint16_t)~VHU_DESC_F_WRITE;
+		fault = add_element(view, &inner, segs, max, chain);
+	}
+	return fault;
+}
+
+/* Where a chain's descriptors are: in the ring, or copies of what once was in it. */
+struct slots {
+	const struct vhu_packed_desc *desc;
+	uint32_t first, num;
+	struct vhu_inflight_ring *record; /* NULL: what is read is not recorded */
+};
+
+/*
+ * Follows the chain that begins at the first slot to its end, whatever is wrong with its elements:
+ * only there are its id and its length. False: it has no end.
+ */
+static VHU_ALWAYS_INLINE bool walk(const struct slots *slots, const struct vhu_view *view,
+				   uint16_t flags, struct vhu_seg *segs, unsigned int max,
+				   struct vhu_chain *chain)
+{
+	uint32_t limit = vhu_min_u32(slots->num, VHU_STEPS_MAX);
+	uint32_t i = slots->first, nr = 0;
+	enum vhu_ring_fault fault = VHU_FAULT_NONE;
+	struct vhu_desc d;
+
+	for (;;) {
+		const uint64_t *word = (const uint64_t *)(const void *)&slots->desc[i];
+
+		unpack_desc(vhu_read_once(&word[0]), vhu_read_once(&word[1]), true, &d);
+		/*
+		 * The first one's flags are those that said that it is available. The driver stores
+		 * them last: the rest is there, and nothing need be asked of its AVAIL bits.
+		 */
+		if (!nr)
+			d.flags = flags;
+		if (vhu_unlikely(slots->record != NULL))
+			vhu_record_add(slots->record, &d);
+		nr++;
+		chain->steps++;
+		chain->id = d.next;
+		if (d.flags & VHU_DESC_F_WRITE)
+			chain->writable |= !!fault;
+		if (vhu_likely(!fault)) {
+			if (d.flags & VHU_DESC_F_INDIRECT) {
+				/* the copies' addresses are taken: the others stay in registers */
+				struct vhu_chain whole = *chain;
+				struct vhu_desc of_table = d;
+
+				fault = add_table(view, &of_table, segs, max, &whole);
+				*chain = whole;
+			} else if (nr > VHU_CHAIN_MAX)
+				fault = VHU_FAULT_LOOP;
+			else
+				fault = add_element(view, &d, segs, max, chain);
+		}
+		if (!(d.flags & VHU_DESC_F_NEXT))
+			break;
+		if (vhu_unlikely(nr == limit))
+			return false;
+		i = i + 1 == slots->num ? 0 : i + 1;
+	}
+	if (fault == VHU_FAULT_ORDER || fault == VHU_FAULT_LOOP)
+		chain->value = chain->id; /* known only now */
+	chain->nr_desc = (uint16_t)nr;
+	chain->fault = fault;
+	return true;
+}
+
+/* A chain that was in flight when an earlier life of the ring ended: its place lies behind us. */
+static int take_again(struct vhu_queue *q, const struct vhu_view *view, struct vhu_seg *segs,
+		      unsigned int max, struct vhu_chain *ret)
+{
+	const struct vhu_inflight_again *again = vhu_inflight_take_again(q->inflight);
+	const struct vhu_packed_desc *desc = &q->inflight->copies[again->first];
+	const struct slots slots = { .desc = desc, .num = again->nr };
+	struct vhu_chain chain = { 0 };
+
+	if (!walk(&slots, view, desc->flags, segs, max, &chain)) {
+		vhu_queue_break(q, view, VHU_FAULT_ENDLESS, again->id);
+		return -1;
+	}
+	if (!take_id(q, view, chain.id))
+		return -1;
+	*ret = chain;
+	return 1;
+}
+
+int vhu_packed_take(struct vhu_queue *q, const struct vhu_view *view, struct vhu_seg *segs,
+		    unsigned int max, struct vhu_chain *ret)
+{
+	uint16_t pos = q->avail_pos;
+	const struct slots slots = {
+		.desc = view->ring, .first = index_of(pos), .num = view->num, .record = q->inflight
+	};
+	struct vhu_chain chain = { 0 };
+	uint16_t flags;
+
+	if (vhu_record_has_again(q))
+		return take_again(q, view, segs, max, ret);
+	/* acquire, pairs with the driver's store to the flags: descriptors before those */
+	flags = vhu_load_acquire(&view->ring[index_of(pos)].flags);
+	if (!is_available(flags, pos))
+		return 0;
+	vhu_record_begin(q);
+	if (vhu_unlikely(!walk(&slots, view, flags, segs, max, &chain))) {
+		vhu_queue_break(q, view, VHU_FAULT_ENDLESS, index_of(pos));
+		return -1;
+	}
+	/* what is not published yet cannot be available again */
+	if (vhu_unlikely(distance(q->used_pos, pos, view->num) + chain.nr_desc > view->num)) {
+		vhu_queue_break(q, view, VHU_FAULT_AVAIL_JUMP, index_of(pos));
+		return -1;
+	}
+	if (!take_id(q, view, chain.id))
+		return -1;
+	vhu_record_end_chain(q, chain.id);
+	q->avail_pos = advance(pos, chain.nr_desc, view->num);
+	*ret = chain;
+	return 1;
+}
+
+/* Where used descriptors are written, held apart from what the stores may alias. */
+struct used_side {
+	struct vhu_packed_desc *ring;
+	const struct vhu_dirty *log;
+	uint64_t gpa;
+};
+
+/* Everything of a used descriptor but its flags, 2.8.4. */
+static VHU_ALWAYS_INLINE void store_used(const struct used_side *to, uint32_t i,
+					 const struct vhu_shadow_entry *e)
+{
+	struct vhu_packed_desc *d = &to->ring[i];
+	uint64_t gpa = to->gpa + i * sizeof(*d);
+
+	vhu_guest_store32(to->log, &d->len, gpa + offsetof(struct vhu_packed_desc, len), e->len);
+	vhu_guest_store16(to->log, &d->id, gpa + offsetof(struct vhu_packed_desc, id), e->id);
+}
+
+/* The flags, which are what makes it used; and whether anything was written, 2.8.3. */
+static VHU_ALWAYS_INLINE void store_used_flags(const struct used_side *to, uint16_t pos,
+					       uint32_t len)
+{
+	struct vhu_packed_desc *d = &to->ring[index_of(pos)];
+	uint64_t gpa = to->gpa + index_of(pos) * sizeof(*d);
+	uint32_t flags = pos & WRAP ? VHU_DESC_F_AVAIL | VHU_DESC_F_USED : 0;
+
+	if (len)
+		flags |= VHU_DESC_F_WRITE;
+	vhu_guest_store16(to->log, &d->flags, gpa + offsetof(struct vhu_packed_desc, flags),
+			  (uint16_t)flags);
+}
+
+/*
+ * Whether that many are used is seen by the flags of the first: they are stored last (2.8.10), so
+ * that the driver sees all buffers of a frame or none, and the burst at once.
+ */
+static VHU_ALWAYS_INLINE void store_entries(struct vhu_queue *q, const struct vhu_view *view,
+					    bool in_order)
+{
+	const struct used_side to = { view->ring, view->log_used, view->desc_gpa };
+	const struct vhu_shadow_entry *at = q->shadow, *end = at + q->nr_shadow, *last;
+	uint16_t start = q->used_pos, pos = start;
+	uint32_t num = view->num, first_len = 0;
+	uint8_t *taken = q->taken;
+
+	for (; at < end; at = last + 1) {
+		last = at + batch_at(at, end, in_order) - 1;
+		store_used(&to, index_of(pos), last);
+		if (pos == start)
+			first_len = last->len;
+		else
+			store_used_flags(&to, pos, last->len);
+		for (; at <= last; at++) {
+			pos = advance(pos, at->nr_desc, num);
+			drop_id(taken, at->id);
+		}
+	}
+	q->used_pos = pos;
+	/* pairs with the driver's load of these flags: ids, lengths, buffers before them */
+	store_used_flags(&to, start, first_len);
+}
+
+void vhu_packed_publish(struct vhu_queue *q, const struct vhu_view *view)
+{
+	if (view->in_order)
+		store_entries(q, view, true);
+	else
+		store_entries(q, view, false);
+}
+
+bool vhu_packed_wants_call(struct vhu_queue *q, const struct vhu_view *view)
+{
+	uint16_t old = q->signalled, now = q->used_pos, event;
+	bool valid = q->signalled_valid;
+	uint32_t area;
+
+	/*
+	 * Publish, then look. Pairs with the driver's barrier between its store to its event area and
+	 * its load of a descriptor's flags.
+	 */
+	vhu_full_barrier();
+	area = vhu_read_once(view->driver_event);
+	q->signalled = now;
+	q->signalled_valid = true;
+	switch (area >> EVENT_FLAGS_SHIFT & EVENT_FLAGS_MASK) {
+	case EVENT_DISABLE:
+		return false;
+	case EVENT_DESC:
+		break;
+	default:
+		return true;
+	}
+	event = (uint16_t)area;
+	/* what cannot be is a call too many at worst */
+	if (!view->event_idx || !valid || index_of(event) >= view->num)
+		return true;
+	/* the place of the event is among those just published: no more than num of them */
+	return distance(old, event, view->num) < distance(old, now, view->num);
+}
+
+void vhu_packed_set_kicks(struct vhu_queue *q, const struct vhu_view *view, bool wanted)
+{
+	uint32_t area = (uint32_t)EVENT_DISABLE << EVENT_FLAGS_SHIFT;
+
+	if (wanted && view->event_idx)
+		area = (uint32_t)EVENT_DESC << EVENT_FLAGS_SHIFT | q->avail_pos;
+	else if (wanted)
+		area = (uint32_t)EVENT_ENABLE << EVENT_FLAGS_SHIFT;
+	vhu_guest_store32(view->log_used, view->device_event, view->used_gpa, area);
+}
+
+bool vhu_packed_has_more(const struct vhu_queue *q, const struct vhu_view *view)
+{
+	return is_available(vhu_load_acquire(&view->ring[index_of(q->avail_pos)].flags),
+			    q->avail_pos);
+}
+
+/*
+ * The upper half of a base is the position of the used side. Frontends that know only the lower one
+ * leave it 0, as the answer of DPDK's backend does: then nothing is in flight.
+ */
+static uint16_t base_used(uint32_t base)
+{
+	return base >> 16 ? (uint16_t)(base >> 16) : (uint16_t)base;
+}
+
+bool vhu_packed_base_is_good(uint32_t base, uint32_t num)
+{
+	uint16_t avail = (uint16_t)base, used = base_used(base);
+
+	return index_of(avail) < num && index_of(used) < num && distance(used, avail, num) <= num;
+}
+
+void vhu_packed_start(struct vhu_queue *q, const struct vhu_view *view, uint32_t base)
+{
+	(void)view;
+	q->avail_pos = (uint16_t)base;
+	q->used_pos = base_used(base);
+	/*
+	 * Nothing tells a ring that is new from one that was served for an even number of rounds,
+	 * whose last call may be missing. One call too many does no harm.
+	 */
+	q->ever_published = true;
+}
