@@ -43,7 +43,7 @@ enum vhu_device_state {
 VHU_API const char *vhu_device_state_name(enum vhu_device_state state);
 
 /* All on the control thread, from within vhu_frontend_process(), _wait() or _close(). Any may be
- * NULL. They may call frontend functions, but not vhu_frontend_wait() or _free(). */
+ * NULL. They may call frontend functions, but not vhu_frontend_process(), _wait() or _free(). */
 struct vhu_frontend_ops {
 	size_t size; /* sizeof(struct vhu_frontend_ops) */
 
@@ -192,7 +192,8 @@ VHU_API int vhu_frontend_kick_fd(const struct vhu_frontend *frontend, unsigned i
 VHU_API int vhu_frontend_call_fd(const struct vhu_frontend *frontend, unsigned int ring);
 
 /*
- * Starts all described rings, or none: what was done is undone on an error. In this order: features,
+ * Data threads of ring drivers keep off them until done was called: the library looks where they
+ * stand. Starts all described rings, or none: what was done is undone on an error. In this order: features,
  * memory, log, in-flight region, for each ring call fd, size, base, addresses, err fd, kick fd; then
  * ENABLE, status DRIVER_OK where agreed, and a kick for each ring. Before the backend was greeted:
  * as soon as it is.
@@ -221,11 +222,11 @@ VHU_API int vhu_frontend_memory_changed(struct vhu_frontend *frontend, vhu_done_
 
 /*
  * The dirty log, for a VMM that migrates: on, the backend marks each page it writes; a fresh log. -EOPNOTSUPP:
- * the backend offers no LOG_ALL. -EBUSY: it is on.
+ * the backend offers no LOG_ALL. Done with -EBUSY: it is on.
  */
 VHU_API int vhu_frontend_log(struct vhu_frontend *frontend, bool on, vhu_done_fn *done, void *arg);
 /*
- * Calls fn for each run of pages marked since the last time, and clears them; any thread, one at a time. The
+ * Calls fn for each run of pages marked since the last time, and clears them. The
  * count of pages. -ENOENT: there is no log.
  */
 VHU_API int64_t vhu_frontend_log_sync(struct vhu_frontend *frontend,

@@ -41,7 +41,7 @@ VHU_API int vhu_memory_add_fd(struct vhu_memory *memory, uint64_t gpa, uint64_t 
 			      uint64_t offset);
 /* Takes the region that begins at gpa away again. -ENOENT. No ring may lie in it. */
 VHU_API int vhu_memory_remove(struct vhu_memory *memory, uint64_t gpa);
-/* Seals a memfd against shrinking. 0 or -errno (-EINVAL: a file that cannot be sealed). */
+/* Seals a memfd against shrinking, growing and further seals. 0 or -errno (-EINVAL: a file that cannot be sealed). */
 VHU_API int vhu_memory_seal(int fd);
 
 /* Where len bytes at gpa lie, whole within one region; NULL if they do not. */

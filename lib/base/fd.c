@@ -58,16 +58,17 @@ uint64_t vhu_now_ns(void)
 	return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
 }
 
-void vhu_event_raise(int fd)
+int vhu_event_raise(int fd)
 {
 	struct pollfd pollfd = { .fd = fd, .events = POLLOUT };
 	uint64_t one = 1;
-	ssize_t done;
 
+	/* POLLERR: at its very maximum */
 	if (poll(&pollfd, 1, 0) != 1 || !(pollfd.revents & POLLOUT))
-		return;
-	done = write(fd, &one, sizeof(one));
-	(void)done; /* filled just now: then it is raised */
+		return pollfd.revents & POLLNVAL ? EBADF : 0;
+	if (write(fd, &one, sizeof(one)) >= 0 || errno == EAGAIN)
+		return 0;
+	return errno;
 }
 
 bool vhu_event_clear(int fd)

@@ -19,9 +19,10 @@ VHU_HIDDEN int vhu_fd_nonblock(int fd);
 VHU_HIDDEN uint64_t vhu_now_ns(void);
 /*
  * Raises an eventfd that a peer holds too, and may have filled and made to block: one that is at its
- * maximum is left alone, it is raised enough.
+ * maximum is left alone, it is raised enough. One that is filled in the moment between still waits,
+ * until a signal comes: EINTR then. 0 or an errno.
  */
-VHU_HIDDEN void vhu_event_raise(int fd);
+VHU_HIDDEN int vhu_event_raise(int fd);
 /* Tests and clears such an eventfd, without ever waiting for it. True if it was raised. */
 VHU_HIDDEN bool vhu_event_clear(int fd);
 

@@ -23,6 +23,7 @@ enum {
 	RETRY_MIN_MS = 5,
 	RETRY_MAX_MS = 50,     /* a socket that nobody listens on costs next to nothing */
 	REFUSED_MAX_MS = 1000, /* a backend that will not do is talked to less often */
+	LIVED_MS = 1000,
 	REPLY_MS = 5000,
 	BUDGET = 64, /* messages for each call of process */
 };
@@ -169,6 +170,15 @@ static int begin(struct vhu_frontend *fe, int take_fd)
 		fe->sock = NULL;
 		return err;
 	}
+	err = vhu_fe_rings_renew(fe);
+	if (err) {
+		struct vhu_reason why;
+
+		vhu_refuse(&why, err, "no eventfds for the rings: %s", strerror(-err));
+		vhu_fe_lose(fe, err, true, &why);
+		return 0;
+	}
+	fe->began_at = vhu_now_ns();
 	fe->protocol_features = 0;
 	fe->offered = 0;
 	fe->queue_num = 0;
@@ -202,7 +212,7 @@ static void tell_gone(struct vhu_frontend *fe, bool was_served, int err,
 
 void vhu_fe_lose(struct vhu_frontend *fe, int err, bool refused, const struct vhu_reason *why)
 {
-	bool was_greeted = fe->was_greeted;
+	bool was_served = fe->is_served;
 	bool ends = !has_next(fe) || (refused && fe->give_up);
 	/* before the jobs: their callbacks may ask for more, which the next backend gets */
 	const struct vhu_reason reason = *why;
@@ -211,7 +221,9 @@ void vhu_fe_lose(struct vhu_frontend *fe, int err, bool refused, const struct vh
 	vhu_sock_free(fe->sock);
 	fe->sock = NULL;
 	vhu_fe_drop_channel(fe);
-	fe->was_greeted = false;
+	fe->was_greeted = fe->is_served = fe->started_here = false;
+	if (vhu_now_ns() - fe->began_at > LIVED_MS * MS)
+		fe->retry_ns = 0; /* it was of use: the next is looked for at once */
 	fe->protocol_features = 0;
 	fe->told.nr = 0;
 	fe->last_err = err;
@@ -223,9 +235,12 @@ void vhu_fe_lose(struct vhu_frontend *fe, int err, bool refused, const struct vh
 		vhu_fe_log_mark_all(fe);
 	vhu_fe_emit(fe, VHU_EVENT_CLOSED, NULL, -1, reason.text);
 	vhu_fe_fail_jobs(fe, err, ends, &reason);
-	tell_gone(fe, was_greeted, err, &reason);
+	tell_gone(fe, was_served, err, &reason);
 	if (ends && fe->listen_fd >= 0)
 		vhu_fe_unwatch(fe, fe->listen_fd);
+	else if (fe->listen_fd >= 0)
+		vhu_fe_watch(fe, fe->listen_fd, SOURCE_LISTEN,
+			     0); /* -EEXIST: it was there all the time */
 	if (!ends && fe->connect_path)
 		retry_later(fe, refused ? REFUSED_MAX_MS : RETRY_MAX_MS);
 }
@@ -235,13 +250,13 @@ static void try_connect(struct vhu_frontend *fe)
 	int fd;
 
 	fe->retry_at = 0;
-	if (fe->sock || fe->state == VHU_DEVICE_FAILED)
-		return;
-	if (fe->listen_fd >= 0) {
+	if (fe->listen_fd >= 0 && fe->state != VHU_DEVICE_FAILED) {
 		/* -EEXIST: it was there all the time */
 		vhu_fe_watch(fe, fe->listen_fd, SOURCE_LISTEN, 0);
 		return;
 	}
+	if (fe->sock || fe->state == VHU_DEVICE_FAILED)
+		return;
 	if (!fe->connect_path)
 		return;
 	fd = vhu_sock_connect(fe->connect_path);
@@ -282,7 +297,7 @@ static int read_replies(struct vhu_frontend *fe, struct vhu_reason *why)
 		err = vhu_fe_reply(fe, &msg, why);
 		/* whatever nobody took is closed here, on every path */
 		vhu_msg_close_fds(&msg);
-		if (!err)
+		if (!err && !vhu_sock_has_unsent(fe->sock))
 			err = vhu_fe_advance(fe, why);
 		if (err)
 			return err;
@@ -299,7 +314,8 @@ static int check_deadline(struct vhu_frontend *fe, struct vhu_reason *why)
 	if (!fe->deadline_at || vhu_now_ns() < fe->deadline_at)
 		return 0;
 	row = vhu_request_row(VHU_CHANNEL_MAIN, job->steps[job->at - 1].request);
-	return vhu_refuse(why, -ETIMEDOUT, "%s: no answer for %u ms", row->name, fe->timeout_ms);
+	return vhu_refuse(why, -ETIMEDOUT, "%s: %s for %u ms", row->name,
+			  vhu_sock_has_unsent(fe->sock) ? "not read" : "no answer", fe->timeout_ms);
 }
 
 static void process_connection(struct vhu_frontend *fe)
@@ -311,16 +327,21 @@ static void process_connection(struct vhu_frontend *fe)
 		err = vhu_sock_flush(fe->sock);
 		if (err < 0)
 			vhu_refuse(&why, err, "a request cannot be sent: %s", strerror(-err));
+		else if (!err && !fe->awaiting)
+			vhu_fe_set_deadline(fe, false);
 	}
 	if (err >= 0)
 		err = read_replies(fe, &why);
-	if (!err)
+	if (!err && !vhu_sock_has_unsent(fe->sock))
 		err = vhu_fe_advance(fe, &why);
 	if (!err)
 		err = check_deadline(fe, &why);
 	if (err) {
 		/* it left, or it does not answer; all else is for what it is */
 		bool left = err == -ECONNRESET || err == -EPIPE || err == -ETIMEDOUT;
+
+		if (!why.text[0])
+			vhu_refuse(&why, err, "the connection: %s", strerror(-err));
 
 		vhu_fe_lose(fe, err == -EPIPE ? -ECONNRESET : err, !left, &why);
 		return;
@@ -360,7 +381,7 @@ static bool sort_events(struct vhu_frontend *fe, const struct epoll_event *event
 	return want_accept;
 }
 
-int vhu_frontend_process(struct vhu_frontend *fe)
+static int process(struct vhu_frontend *fe)
 {
 	struct epoll_event events[16];
 	struct vhu_reason why = { { 0 } };
@@ -385,6 +406,18 @@ int vhu_frontend_process(struct vhu_frontend *fe)
 	if (!fe->sock)
 		vhu_fe_advance(fe, &why); /* what can be done with nobody there */
 	return 0;
+}
+
+int vhu_frontend_process(struct vhu_frontend *frontend)
+{
+	int err;
+
+	if (frontend->processing)
+		return -EBUSY; /* from within a callback */
+	frontend->processing = true;
+	err = process(frontend);
+	frontend->processing = false;
+	return err;
 }
 
 /* ---- waiting ---- */

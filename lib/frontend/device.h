@@ -41,6 +41,8 @@ struct fe_ring {
 	bool enabled;			 /* wished */
 	bool masked;			 /* wished */
 	bool running;			 /* the backend has it started */
+	bool fresh;			 /* base 0 is that of a new ring */
+	bool mask_queued;		 /* a job is there that tells of the mask */
 	int masked_fd, err_fd;
 };
 
@@ -79,7 +81,12 @@ struct vhu_frontend {
 	unsigned int max_slots;
 	struct told told;		/* what this backend knows of the memory */
 	bool greeted_once, was_greeted; /* ever; on this connection */
-	bool agreed_fixed; /* a start went by these features: a later backend has to have them */
+	bool is_served; /* the program was told that there is a backend, and not that it has gone */
+	bool started_here;    /* this backend has seen a start */
+	bool inflight_packed; /* the layout that the in-flight region was made for */
+	uint64_t began_at;    /* this connection */
+	bool processing;
+	bool agreed_fixed; /* a guest or a start went by these features: a later backend has to have them */
 	char last_complaint[192];
 
 	/* wishes that outlive a backend */
@@ -132,6 +139,8 @@ static inline bool vhu_fe_is_greeted(const struct vhu_frontend *fe)
 /* rings.c */
 VHU_HIDDEN int vhu_fe_rings_init(struct vhu_frontend *fe);
 VHU_HIDDEN void vhu_fe_rings_free(struct vhu_frontend *fe);
+/* For a new backend: eventfds that the old one does not hold. */
+VHU_HIDDEN int vhu_fe_rings_renew(struct vhu_frontend *fe);
 /* Before a start: where the ring goes on from. again: the backend that served it has died. */
 VHU_HIDDEN int vhu_fe_ring_prepare(struct vhu_frontend *fe, unsigned int i, bool again,
 				   struct vhu_reason *why);
@@ -141,6 +150,8 @@ VHU_HIDDEN void vhu_fe_rings_forget_backend(struct vhu_frontend *fe);
 VHU_HIDDEN void vhu_fe_ring_forward(struct vhu_frontend *fe, unsigned int i);
 VHU_HIDDEN void vhu_fe_ring_failed(struct vhu_frontend *fe, unsigned int i);
 VHU_HIDDEN void vhu_fe_kick(struct vhu_frontend *fe, unsigned int i);
+/* As if the backend had called. */
+VHU_HIDDEN void vhu_fe_call(struct vhu_frontend *fe, unsigned int i);
 
 /* memory.c */
 /* The memory's regions as they are now. */

@@ -20,24 +20,6 @@ static struct job *new_job(enum job_kind kind)
 	return job;
 }
 
-int vhu_fe_job(struct vhu_frontend *fe, enum job_kind kind, vhu_done_fn *done, void *arg,
-	       struct job **ret_job)
-{
-	struct job *job = new_job(kind), **last = &fe->jobs;
-
-	if (!job)
-		return -ENOMEM;
-	job->done = done;
-	job->arg = arg;
-	while (*last)
-		last = &(*last)->next;
-	*last = job;
-	vhu_fe_wake(fe);
-	if (ret_job)
-		*ret_job = job;
-	return 0;
-}
-
 int vhu_fe_job_first(struct vhu_frontend *fe, enum job_kind kind, struct job **ret_job)
 {
 	struct job *job = new_job(kind);
@@ -72,14 +54,31 @@ static void free_job(struct job *job)
 	free(job);
 }
 
-/* Takes a job out of the queue and tells whoever asked. */
-static void end_job(struct vhu_frontend *fe, struct job *job)
+int vhu_fe_job(struct vhu_frontend *fe, enum job_kind kind, const struct step *step,
+	       vhu_done_fn *done, void *arg, struct job **ret_job)
 {
-	struct job **at = &fe->jobs;
+	struct job *job = new_job(kind), **last = &fe->jobs;
 
-	while (*at != job)
-		at = &(*at)->next;
-	*at = job->next;
+	if (!job || (step && vhu_fe_add_step(job, step))) {
+		free(job);
+		return -ENOMEM;
+	}
+	job->done = done;
+	job->arg = arg;
+	while (*last)
+		last = &(*last)->next;
+	*last = job;
+	vhu_fe_wake(fe);
+	if (ret_job)
+		*ret_job = job;
+	return 0;
+}
+
+/* Tells whoever asked, who may ask for more; the job is in no queue any more. */
+static void conclude(struct vhu_frontend *fe, struct job *job)
+{
+	if (job->nr && job->steps[0].flags & STEP_MASK)
+		fe->rings[job->steps[0].ring].mask_queued = false;
 	if (job->err && job->kind != JOB_GREET && !job->again && !fe->first_err) {
 		fe->first_err = job->err;
 		fe->first_why = job->why;
@@ -91,13 +90,43 @@ static void end_job(struct vhu_frontend *fe, struct job *job)
 	free_job(job);
 }
 
+static void end_job(struct vhu_frontend *fe, struct job *job)
+{
+	struct job **at = &fe->jobs;
+
+	while (*at != job)
+		at = &(*at)->next;
+	*at = job->next;
+	conclude(fe, job);
+}
+
+static bool is_end(const struct job *job)
+{
+	return job->kind == JOB_STOP || job->kind == JOB_RESET;
+}
+
 /* True if the job outlives a connection: whoever asked for a start waits for a backend anyway. */
 static bool survives(const struct vhu_frontend *fe, const struct job *job)
 {
-	if (job->kind == JOB_START)
-		return !job->again && !job->undoing &&
-		       (fe->connect_path || fe->listen_path || fe->listen_fd >= 0);
-	return (job->kind == JOB_STOP || job->kind == JOB_RESET) && !job->begun;
+	if (job->kind != JOB_START)
+		return is_end(job) && !job->begun;
+	if (job->again || job->undoing || !(fe->connect_path || fe->listen_fd >= 0))
+		return false;
+	/* somebody has thought better of it meanwhile */
+	for (const struct job *later = job->next; later; later = later->next) {
+		if (is_end(later))
+			return false;
+	}
+	return true;
+}
+
+/* It begins anew with the next backend; this one may have touched rings whose kick fd it got. */
+static void put_back(struct job *job)
+{
+	for (unsigned int i = 0; i < job->at; i++)
+		job->retried |= job->steps[i].request == VHU_SET_VRING_KICK;
+	job->begun = false;
+	job->nr = job->at = 0;
 }
 
 void vhu_fe_cancel_start(struct vhu_frontend *fe)
@@ -112,30 +141,44 @@ void vhu_fe_cancel_start(struct vhu_frontend *fe)
 	end_job(fe, job);
 }
 
+static void fail_job(struct vhu_frontend *fe, struct job *job, int err,
+		     const struct vhu_reason *why)
+{
+	if (!job->err) {
+		job->err = err ? err : -ECONNRESET;
+		job->why = *why;
+	}
+	/* a device that was to be stopped and whose backend left is stopped */
+	if (is_end(job))
+		job->err = 0;
+	if (is_end(job) || job->kind == JOB_LOG_ON || job->kind == JOB_LOG_OFF)
+		vhu_fe_plan_done(fe, job);
+	conclude(fe, job);
+}
+
 void vhu_fe_fail_jobs(struct vhu_frontend *fe, int err, bool all, const struct vhu_reason *why)
 {
-	struct job *job = fe->jobs, *next;
+	struct job *job = fe->jobs, *failed = NULL, **kept = &fe->jobs, **end = &failed, *next;
 
 	fe->awaiting = false;
 	vhu_fe_set_deadline(fe, false);
+	/* sorted first: whoever is told may ask for more, which is for the next backend */
 	for (; job; job = next) {
 		next = job->next;
 		if (!all && survives(fe, job)) {
-			job->retried |= job->begun;
-			job->begun = false;
-			job->nr = job->at = 0;
-			continue;
+			put_back(job);
+			*kept = job;
+			kept = &job->next;
+		} else {
+			*end = job;
+			end = &job->next;
 		}
-		if (!job->err) {
-			job->err = err ? err : -ECONNRESET;
-			job->why = *why;
-		}
-		/* a device that was to be stopped and whose backend left is stopped */
-		if (job->kind == JOB_STOP || job->kind == JOB_RESET) {
-			job->err = 0;
-			vhu_fe_plan_done(fe, job);
-		}
-		end_job(fe, job);
+	}
+	*kept = *end = NULL;
+	while (failed) {
+		job = failed;
+		failed = job->next;
+		fail_job(fe, job, err, why);
 	}
 }
 
@@ -150,9 +193,9 @@ static int send_step(struct vhu_frontend *fe, struct job *job, const struct step
 	vhu_msg_init(&msg, step->request, 0, 0);
 	if (message->fill(fe, job, step, &msg))
 		return 0;
-	/* not before the backend knows that it was agreed */
+	/* not while greeting: some acknowledge nothing before SET_FEATURES */
 	if (row->reply == VHU_REPLY_ACK && vhu_fe_has(fe, VHU_P_REPLY_ACK_BIT) &&
-	    step->request != VHU_SET_PROTOCOL_FEATURES)
+	    job->kind != JOB_GREET)
 		msg.hdr.flags |= VHU_MSG_NEED_REPLY;
 	vhu_fe_emit(fe, VHU_EVENT_REQUEST_OUT, &msg, vhu_wire_ring(VHU_CHANNEL_MAIN, &msg), NULL);
 	err = vhu_sock_send(fe->sock, &msg);
@@ -160,8 +203,11 @@ static int send_step(struct vhu_frontend *fe, struct job *job, const struct step
 		vhu_msg_close_fds(&msg);
 	if (err)
 		return vhu_refuse(why, err, "%s cannot be sent: %s", row->name, strerror(-err));
-	if (!vhu_wire_wants_reply(VHU_CHANNEL_MAIN, &msg, fe->protocol_features))
+	if (!vhu_wire_wants_reply(VHU_CHANNEL_MAIN, &msg, fe->protocol_features)) {
+		/* what was left out above was not told */
+		vhu_fe_memory_told(fe, step);
 		return 0;
+	}
 	fe->awaiting = true;
 	vhu_fe_set_deadline(fe, true);
 	return 0;
@@ -185,30 +231,33 @@ static bool may_begin(const struct vhu_frontend *fe, const struct job *job)
 
 static int begin_job(struct vhu_frontend *fe, struct job *job)
 {
-	int err = vhu_fe_plan(fe, job, &job->why);
+	int err;
 
+	job->begun =
+		true; /* before: planning tells of a new state, and whoever hears it may stop us */
+	err = vhu_fe_plan(fe, job, &job->why);
 	if (err) {
 		if (!job->why.text[0])
 			vhu_refuse(&job->why, err, "%s", strerror(-err));
 		job->err = err;
 		job->nr = job->at = 0;
 	}
-	job->begun = true;
 	return err;
 }
 
-/* The first job's steps are done. -errno: it was a start again, and without it there is no device. */
+/* A job's steps are done. -errno: the backend is none for this device. */
 static int finish_job(struct vhu_frontend *fe, struct job *job, struct vhu_reason *why)
 {
+	const struct vhu_reason reason = job->why;
+	bool lost_track = job->again && job->err == -ENODATA;
 	int err = 0;
 
-	if (job->kind == JOB_START && job->again && job->err == -ENODATA) {
+	if (lost_track) {
 		fe->want_running = fe->agreed_fixed = false;
 		vhu_fe_set_state(fe, VHU_DEVICE_STOPPED);
-		if (fe->ops.needs_reset)
-			fe->ops.needs_reset(fe->arg, job->why.text);
+		fe->is_served = true;
 	} else if (job->err && (job->again || job->kind == JOB_GREET)) {
-		/* a backend that will not be greeted, or not take the rings over, is none */
+		/* one that will not be greeted, or not take the rings over */
 		*why = job->why;
 		err = job->err;
 	} else {
@@ -216,28 +265,41 @@ static int finish_job(struct vhu_frontend *fe, struct job *job, struct vhu_reaso
 	}
 	/* a greeting may have put the next start before us in the queue; and callbacks behind us */
 	end_job(fe, job);
+	if (lost_track && fe->ops.needs_reset)
+		fe->ops.needs_reset(fe->arg, reason.text);
 	return err;
+}
+
+/* The first job whose turn can come: with no backend, those that a start keeps waiting go on. */
+static struct job *next_job(const struct vhu_frontend *fe)
+{
+	struct job *job = fe->jobs;
+
+	while (job && !job->begun && !may_begin(fe, job))
+		job = job->next;
+	return job;
 }
 
 static int advance(struct vhu_frontend *fe, struct vhu_reason *why)
 {
-	while (fe->jobs && !fe->awaiting) {
-		struct job *job = fe->jobs;
+	struct job *job;
+
+	while (!fe->awaiting && (job = next_job(fe))) {
 		int err;
 
-		if (!job->begun) {
-			if (!may_begin(fe, job))
-				return 0;
+		if (!job->begun)
 			begin_job(fe, job);
-		}
 		if (job->at < job->nr) {
 			const struct step step = job->steps[job->at++];
 
 			err = send_step(fe, job, &step, why);
 			if (err)
 				return err;
-			if (!fe->awaiting)
-				vhu_fe_memory_told(fe, &step);
+			/* a backend that does not read is waited for like one that does not answer */
+			if (vhu_sock_has_unsent(fe->sock)) {
+				vhu_fe_set_deadline(fe, true);
+				return 0;
+			}
 			continue;
 		}
 		if (job->kind == JOB_GREET && !job->err) {

@@ -29,6 +29,7 @@ enum job_kind {
 enum {
 	STEP_MAY_FAIL = 0x1,	/* refused: a complaint, and on */
 	STEP_CALL_MASKED = 0x2, /* SET_VRING_CALL with the eventfd of the masked ring */
+	STEP_MASK = 0x4,	/* SET_VRING_CALL because the mask changed */
 };
 
 struct step {
@@ -41,10 +42,11 @@ struct step {
 struct job {
 	struct job *next;
 	enum job_kind kind;
-	bool begun;
-	bool retried; /* START: it had begun with a backend that has died since */
-	bool again;   /* START: after the backend's death; nobody asked for it */
-	bool undoing; /* START: refused, the steps are those of going back */
+	bool begun;	 /* laid out, or being so */
+	bool fixed_here; /* START: the features that it goes by were not fixed before */
+	bool retried;	 /* START: it had begun with a backend that has died since */
+	bool again;	 /* START: after the backend's death; nobody asked for it */
+	bool undoing;	 /* START: refused, the steps are those of going back */
 	unsigned int nr, at, room;
 	struct step *steps;
 	struct told *plan; /* the memory's regions that the steps number */
@@ -58,9 +60,10 @@ struct job {
 	unsigned int first, count; /* ENABLE: rings */
 };
 
-/* Makes a job and puts it at the queue's end. Control thread; sends nothing yet. */
-VHU_HIDDEN int vhu_fe_job(struct vhu_frontend *fe, enum job_kind kind, vhu_done_fn *done, void *arg,
-			  struct job **ret_job);
+/* Makes a job, with its step if it is one that is known now, and puts it at the queue's end. Sends
+ * nothing yet. */
+VHU_HIDDEN int vhu_fe_job(struct vhu_frontend *fe, enum job_kind kind, const struct step *step,
+			  vhu_done_fn *done, void *arg, struct job **ret_job);
 /* The same at the queue's beginning; nothing may be under way. */
 VHU_HIDDEN int vhu_fe_job_first(struct vhu_frontend *fe, enum job_kind kind, struct job **ret_job);
 VHU_HIDDEN int vhu_fe_add_step(struct job *job, const struct step *step);

@@ -71,18 +71,30 @@ void vhu_fe_log_free(struct vhu_frontend *fe)
 	vhu_fd_close(&fe->log_fd);
 }
 
+static void mark(struct vhu_frontend *fe, uint64_t first, uint64_t nr)
+{
+	uint64_t end = first + nr;
+
+	for (; first < end && first % 8; first++)
+		__atomic_fetch_or(&fe->log[first / 8], (uint8_t)(1u << first % 8),
+				  __ATOMIC_RELAXED);
+	/* whole bytes: nobody else marks, the backend is dead */
+	memset(&fe->log[first / 8], 0xff, (end - first) / 8);
+	for (first += (end - first) / 8 * 8; first < end; first++)
+		__atomic_fetch_or(&fe->log[first / 8], (uint8_t)(1u << first % 8),
+				  __ATOMIC_RELAXED);
+}
+
 void vhu_fe_log_mark_all(struct vhu_frontend *fe)
 {
 	struct vhu_memory_region region;
 
 	for (unsigned int i = 0; fe->log && !vhu_memory_region(fe->memory, i, &region); i++) {
-		uint64_t first = region.gpa >> PAGE_SHIFT;
+		uint64_t first = region.gpa >> PAGE_SHIFT, nr = region.size >> PAGE_SHIFT;
 
-		for (uint64_t page = first; page < first + (region.size >> PAGE_SHIFT); page++) {
-			if (page / 8 < fe->log_size)
-				__atomic_fetch_or(&fe->log[page / 8], (uint8_t)(1u << page % 8),
-						  __ATOMIC_RELAXED);
-		}
+		/* memory that was added since has no bits yet */
+		if (vhu_range_within(first, nr, fe->log_size * 8))
+			mark(fe, first, nr);
 	}
 }
 

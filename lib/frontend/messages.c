@@ -6,6 +6,7 @@
 #include <frontend/device.h>
 
 #include <errno.h>
+#include <fcntl.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -115,6 +116,8 @@ static int put_call(struct vhu_frontend *fe, struct job *job, const struct step 
 	bool masked = ring->masked || (step->flags & STEP_CALL_MASKED);
 
 	(void)job;
+	if (step->flags & STEP_MASK)
+		fe->rings[step->ring].mask_queued = false; /* what it says is the wish of now */
 	if (masked)
 		return put_vring_fd(msg, step->ring, ring->masked_fd);
 	return put_vring_fd(msg, step->ring, ring->config.polled ? -1 : ring->config.call_fd);
@@ -279,7 +282,8 @@ static int take_value(struct vhu_frontend *fe, struct job *job, const struct ste
 
 static int check_offer(struct vhu_frontend *fe, uint64_t offered, struct vhu_reason *why)
 {
-	uint64_t need = fe->needed | (fe->agreed_fixed ? fe->features : 0);
+	uint64_t need = fe->needed | (fe->agreed_fixed ? fe->features : 0) |
+			(fe->log_on ? VHU_MASK(VHU_F_LOG_ALL_BIT) : 0);
 	uint64_t missing = need & ~offered;
 	unsigned int bit = 0;
 	const char *name;
@@ -316,8 +320,11 @@ static int take_features(struct vhu_frontend *fe, struct job *job, const struct 
 static int take_protocol_features(struct vhu_frontend *fe, struct job *job, const struct step *step,
 				  struct vhu_msg *reply, struct vhu_reason *why)
 {
-	(void)job, (void)step, (void)why;
+	(void)job, (void)step;
 	fe->protocol_features = reply->u64 & fe->wanted_protocol;
+	if (fe->log_on && !vhu_fe_has(fe, VHU_P_LOG_SHMFD_BIT))
+		return vhu_refuse(why, -EOPNOTSUPP,
+				  "GET_PROTOCOL_FEATURES: no LOG_SHMFD, and there is a dirty log");
 	return 0;
 }
 
@@ -355,6 +362,13 @@ static int take_base(struct vhu_frontend *fe, struct job *job, const struct step
 				  "GET_VRING_BASE reply: ring %u, index %u, has 16 bits",
 				  step->ring, reply->state.num);
 	ring->base = reply->state.num;
+	/*
+	 * DPDK fills the lower half alone. Stopped means drained: both positions are the same, and one
+	 * that is zero beside one that is not was left out.
+	 */
+	if (packed && !(ring->base >> 16))
+		ring->base |= ring->base << 16;
+	ring->fresh = false;
 	ring->running = false;
 	return 0;
 }
@@ -363,7 +377,8 @@ static int take_config(struct vhu_frontend *fe, struct job *job, const struct st
 		       struct vhu_msg *reply, struct vhu_reason *why)
 {
 	(void)fe, (void)step;
-	if (!reply->hdr.size) {
+	/* no payload says so; rust-vmm says it with a space of no bytes */
+	if (!reply->hdr.size || !reply->config.size) {
 		job->err = vhu_refuse(&job->why, -EREMOTEIO, "GET_CONFIG: refused by the backend");
 		return 0;
 	}
@@ -386,11 +401,15 @@ static int take_inflight(struct vhu_frontend *fe, struct job *job, const struct 
 	struct stat st;
 
 	(void)job, (void)step;
+	if (!got->mmap_size && !reply->nr_fds)
+		return 0; /* it has none to give */
 	if (reply->nr_fds != 1)
 		return vhu_refuse(why, -EPROTO, "GET_INFLIGHT_FD reply: %u fds came, must be 1",
 				  reply->nr_fds);
-	if (fstat(reply->fds[0], &st) < 0 || !S_ISREG(st.st_mode))
-		return vhu_refuse(why, -EPROTO, "GET_INFLIGHT_FD reply: the fd is no file");
+	/* before anything that asks a file system, which may be one that never answers */
+	if (fcntl(reply->fds[0], F_GET_SEALS) < 0 || fstat(reply->fds[0], &st) < 0)
+		return vhu_refuse(why, -EPROTO,
+				  "GET_INFLIGHT_FD reply: the fd is no file of tmpfs");
 	if (!got->mmap_size || got->mmap_offset % 4096 || st.st_size < 0 ||
 	    !vhu_range_within(got->mmap_offset, got->mmap_size, (uint64_t)st.st_size))
 		return vhu_refuse(why, -EPROTO,
@@ -405,35 +424,35 @@ static int take_inflight(struct vhu_frontend *fe, struct job *job, const struct 
 const struct message *vhu_fe_message(uint32_t request)
 {
 	static const struct message messages[VHU_REQUEST_END] = {
-		[VHU_GET_FEATURES] = { nothing, take_features },
-		[VHU_SET_FEATURES] = { put_features, NULL },
-		[VHU_SET_OWNER] = { nothing, NULL },
-		[VHU_SET_MEM_TABLE] = { put_mem_table, NULL },
-		[VHU_SET_LOG_BASE] = { put_log, NULL },
-		[VHU_SET_VRING_NUM] = { put_num, NULL },
-		[VHU_SET_VRING_ADDR] = { put_addr, NULL },
-		[VHU_SET_VRING_BASE] = { put_base, NULL },
-		[VHU_GET_VRING_BASE] = { put_state, take_base },
-		[VHU_SET_VRING_KICK] = { put_kick, NULL },
-		[VHU_SET_VRING_CALL] = { put_call, NULL },
-		[VHU_SET_VRING_ERR] = { put_err, NULL },
-		[VHU_GET_PROTOCOL_FEATURES] = { nothing, take_protocol_features },
-		[VHU_SET_PROTOCOL_FEATURES] = { put_value, NULL },
-		[VHU_GET_QUEUE_NUM] = { nothing, take_queue_num },
-		[VHU_SET_VRING_ENABLE] = { put_state, NULL },
-		[VHU_SEND_RARP] = { put_value, NULL },
-		[VHU_NET_SET_MTU] = { put_value, NULL },
-		[VHU_SET_BACKEND_REQ_FD] = { put_channel, NULL, .owns_fds = true },
-		[VHU_GET_CONFIG] = { put_config_get, take_config },
-		[VHU_SET_CONFIG] = { put_config_get, NULL },
-		[VHU_GET_INFLIGHT_FD] = { put_inflight_get, take_inflight },
-		[VHU_SET_INFLIGHT_FD] = { put_inflight_set, NULL },
-		[VHU_RESET_DEVICE] = { nothing, NULL },
-		[VHU_GET_MAX_MEM_SLOTS] = { nothing, take_mem_slots },
-		[VHU_ADD_MEM_REG] = { put_add_region, NULL },
-		[VHU_REM_MEM_REG] = { put_remove_region, NULL },
-		[VHU_SET_STATUS] = { put_value, NULL },
-		[VHU_GET_STATUS] = { nothing, take_value },
+		[VHU_GET_FEATURES] = { .fill = nothing, .answer = take_features },
+		[VHU_SET_FEATURES] = { .fill = put_features },
+		[VHU_SET_OWNER] = { .fill = nothing },
+		[VHU_SET_MEM_TABLE] = { .fill = put_mem_table },
+		[VHU_SET_LOG_BASE] = { .fill = put_log },
+		[VHU_SET_VRING_NUM] = { .fill = put_num },
+		[VHU_SET_VRING_ADDR] = { .fill = put_addr },
+		[VHU_SET_VRING_BASE] = { .fill = put_base },
+		[VHU_GET_VRING_BASE] = { .fill = put_state, .answer = take_base },
+		[VHU_SET_VRING_KICK] = { .fill = put_kick },
+		[VHU_SET_VRING_CALL] = { .fill = put_call },
+		[VHU_SET_VRING_ERR] = { .fill = put_err },
+		[VHU_GET_PROTOCOL_FEATURES] = { .fill = nothing, .answer = take_protocol_features },
+		[VHU_SET_PROTOCOL_FEATURES] = { .fill = put_value },
+		[VHU_GET_QUEUE_NUM] = { .fill = nothing, .answer = take_queue_num },
+		[VHU_SET_VRING_ENABLE] = { .fill = put_state },
+		[VHU_SEND_RARP] = { .fill = put_value },
+		[VHU_NET_SET_MTU] = { .fill = put_value },
+		[VHU_SET_BACKEND_REQ_FD] = { .fill = put_channel, .owns_fds = true },
+		[VHU_GET_CONFIG] = { .fill = put_config_get, .answer = take_config },
+		[VHU_SET_CONFIG] = { .fill = put_config_get },
+		[VHU_GET_INFLIGHT_FD] = { .fill = put_inflight_get, .answer = take_inflight },
+		[VHU_SET_INFLIGHT_FD] = { .fill = put_inflight_set },
+		[VHU_RESET_DEVICE] = { .fill = nothing },
+		[VHU_GET_MAX_MEM_SLOTS] = { .fill = nothing, .answer = take_mem_slots },
+		[VHU_ADD_MEM_REG] = { .fill = put_add_region },
+		[VHU_REM_MEM_REG] = { .fill = put_remove_region },
+		[VHU_SET_STATUS] = { .fill = put_value },
+		[VHU_GET_STATUS] = { .fill = nothing, .answer = take_value },
 	};
 
 	return request < VHU_REQUEST_END && messages[request].fill ? &messages[request] : NULL;

@@ -58,8 +58,9 @@ static int greet_rest(struct vhu_frontend *fe, struct job *job)
 
 	if (!err && vhu_fe_has(fe, VHU_P_BACKEND_REQ_BIT))
 		err = add(job, VHU_SET_BACKEND_REQ_FD, 0, 0, STEP_MAY_FAIL);
-	for (unsigned int i = 0; i < fe->nr_rings && !err; i++)
-		err = add(job, VHU_SET_VRING_CALL, i, 0, STEP_CALL_MASKED);
+	/* when this is answered all has been looked at: the device is as it is believed to be */
+	if (!err)
+		err = add(job, VHU_GET_FEATURES, 0, 0, 0);
 	return err;
 }
 
@@ -68,15 +69,21 @@ static int greet_more(struct vhu_frontend *fe, struct job *job)
 	const uint8_t last = job->steps[job->nr - 1].request;
 	int err;
 
-	if (last == VHU_GET_FEATURES) {
-		if (vhu_has_bit(fe->offered, VHU_F_PROTOCOL_FEATURES_BIT))
-			return add(job, VHU_GET_PROTOCOL_FEATURES, 0, 0, 0);
+	if (job->nr == 1 && vhu_has_bit(fe->offered, VHU_F_PROTOCOL_FEATURES_BIT))
+		return add(job, VHU_GET_PROTOCOL_FEATURES, 0, 0, 0);
+	if (job->nr == 1)
 		return greet_rest(fe, job);
-	}
 	if (last != VHU_GET_PROTOCOL_FEATURES)
 		return 0;
 	err = greet_protocol(fe, job);
 	return err ? err : greet_rest(fe, job);
+}
+
+/* This backend will do: its end will be told. */
+static void serve(struct vhu_frontend *fe)
+{
+	fe->is_served = true;
+	fe->last_complaint[0] = 0;
 }
 
 static void greet_done(struct vhu_frontend *fe)
@@ -84,13 +91,15 @@ static void greet_done(struct vhu_frontend *fe)
 	struct job *again;
 
 	fe->was_greeted = true;
-	fe->retry_ns = 0;
-	fe->last_complaint[0] = 0;
 	vhu_fe_set_state(fe, VHU_DEVICE_STOPPED);
 	if (fe->want_running && !vhu_fe_job_first(fe, JOB_START, &again)) {
 		again->again = true;
 		return;
 	}
+	/* a start that begins anew lays rings out: back() comes when that is done */
+	if (fe->jobs->next && fe->jobs->next->retried)
+		return;
+	serve(fe);
 	if (fe->greeted_once) {
 		if (fe->ops.back)
 			fe->ops.back(fe->arg);
@@ -107,8 +116,7 @@ static int start_ring(struct vhu_frontend *fe, struct job *job, unsigned int i)
 {
 	const uint8_t order[] = { VHU_SET_VRING_NUM, VHU_SET_VRING_BASE, VHU_SET_VRING_ADDR,
 				  VHU_SET_VRING_ERR, VHU_SET_VRING_KICK };
-	/* a backend may start the ring by its kick fd: the call fd has to be there by then */
-	int err = add(job, VHU_SET_VRING_CALL, i, 0, STEP_CALL_MASKED);
+	int err = 0;
 
 	for (size_t k = 0; k < VHU_ARRAY_SIZE(order) && !err; k++)
 		err = add(job, order[k], i, 0, 0);
@@ -124,6 +132,14 @@ static int start_device(struct vhu_frontend *fe, struct job *job, struct vhu_rea
 	if (!err && vhu_fe_has(fe, VHU_P_STATUS_BIT))
 		err = add(job, VHU_SET_STATUS, 0,
 			  STATUS_ACKNOWLEDGE | STATUS_DRIVER | STATUS_FEATURES_OK, 0);
+	/*
+	 * A backend may start the ring by its kick fd: the call fd has to be there by then. And this
+	 * early, since some make a ring with the first message about it, which SET_INFLIGHT_FD is not.
+	 */
+	for (unsigned int i = 0; i < fe->nr_rings && !err; i++) {
+		if (is_used(fe, i))
+			err = add(job, VHU_SET_VRING_CALL, i, 0, STEP_CALL_MASKED);
+	}
 	if (!err)
 		err = vhu_fe_memory_plan(fe, job, why);
 	if (!err && fe->log_on)
@@ -145,8 +161,13 @@ static int plan_start(struct vhu_frontend *fe, struct job *job, struct vhu_reaso
 	int err;
 
 	vhu_fe_set_state(fe, VHU_DEVICE_STARTING);
-	if (!vhu_fe_has(fe, VHU_P_INFLIGHT_SHMFD_BIT))
+	job->fixed_here = !fe->agreed_fixed;
+	fe->agreed_fixed = fe->started_here = true;
+	/* the region's layout is the ring's */
+	if (!vhu_fe_has(fe, VHU_P_INFLIGHT_SHMFD_BIT) ||
+	    fe->inflight_packed != vhu_has_bit(fe->features, VHU_F_RING_PACKED_BIT))
 		vhu_fd_close(&fe->inflight_fd);
+	fe->inflight_packed = vhu_has_bit(fe->features, VHU_F_RING_PACKED_BIT);
 	for (unsigned int i = 0; i < fe->nr_rings; i++) {
 		if (!is_used(fe, i))
 			continue;
@@ -177,17 +198,22 @@ static int plan_start(struct vhu_frontend *fe, struct job *job, struct vhu_reaso
 
 static void start_done(struct vhu_frontend *fe, const struct job *job)
 {
+	bool again = job->again || job->retried;
+
 	fe->want_running = true;
-	fe->agreed_fixed = true;
 	for (unsigned int i = 0; i < fe->nr_rings; i++) {
 		if (!is_used(fe, i))
 			continue;
 		fe->rings[i].running = true;
 		/* "a frontend should raise the kick itself": some start the ring by it */
 		vhu_fe_kick(fe, i);
+		/* the one that died may have used chains without having come to the call */
+		if (again)
+			vhu_fe_call(fe, i);
 	}
 	vhu_fe_set_state(fe, VHU_DEVICE_RUNNING);
-	if (job->again && fe->ops.back)
+	serve(fe);
+	if (again && fe->ops.back)
 		fe->ops.back(fe->arg);
 }
 
@@ -240,7 +266,6 @@ static void stop_done(struct vhu_frontend *fe)
 	else if (fe->want_running)
 		vhu_fe_rings_forget_backend(fe);
 	fe->want_running = false;
-	fe->agreed_fixed = false;
 }
 
 static int disable_rings(const struct vhu_frontend *fe, struct job *job)
@@ -256,22 +281,25 @@ static int disable_rings(const struct vhu_frontend *fe, struct job *job)
 	return err;
 }
 
+/* Rings first: not every backend stops them by RESET_DEVICE. */
 static int plan_reset(struct vhu_frontend *fe, struct job *job)
 {
+	int err;
+
 	if (fe->state == VHU_DEVICE_RUNNING)
 		vhu_fe_set_state(fe, VHU_DEVICE_STOPPING);
-	if (!vhu_fe_is_greeted(fe))
-		return 0;
-	if (vhu_fe_has(fe, VHU_P_RESET_DEVICE_BIT)) {
-		int err = add(job, VHU_RESET_DEVICE, 0, 0, 0);
-
+	if (!vhu_fe_is_greeted(fe) || !fe->started_here)
+		return 0; /* as new as can be */
+	err = stop_rings(fe, job);
+	if (!err && vhu_fe_has(fe, VHU_P_RESET_DEVICE_BIT)) {
+		err = add(job, VHU_RESET_DEVICE, 0, 0, 0);
 		return err ? err : add_fence(fe, job);
 	}
-	if (stop_rings(fe, job) || disable_rings(fe, job))
-		return -ENOMEM;
-	if (vhu_fe_has(fe, VHU_P_STATUS_BIT))
-		return add(job, VHU_SET_STATUS, 0, 0, 0);
-	return add_fence(fe, job);
+	if (!err)
+		err = disable_rings(fe, job);
+	if (!err && vhu_fe_has(fe, VHU_P_STATUS_BIT))
+		err = add(job, VHU_SET_STATUS, 0, 0, 0);
+	return err ? err : add_fence(fe, job);
 }
 
 static void reset_done(struct vhu_frontend *fe)
@@ -280,7 +308,9 @@ static void reset_done(struct vhu_frontend *fe)
 	for (unsigned int i = 0; i < fe->nr_rings; i++) {
 		fe->rings[i].running = false;
 		fe->rings[i].base = 0;
+		fe->rings[i].fresh = true;
 	}
+	fe->agreed_fixed = false;
 	vhu_fd_close(&fe->inflight_fd);
 }
 
@@ -314,6 +344,8 @@ static int plan_log(struct vhu_frontend *fe, struct job *job)
 	bool on = job->kind == JOB_LOG_ON;
 	int err;
 
+	if (on && fe->log_on)
+		return -EBUSY; /* a fresh one would lose what the old one has */
 	if (on && (err = vhu_fe_log_make(fe)))
 		return err;
 	fe->log_on = on;
@@ -333,7 +365,7 @@ int vhu_fe_plan(struct vhu_frontend *fe, struct job *job, struct vhu_reason *why
 {
 	switch (job->kind) {
 	case JOB_GREET:
-		return job->begun ? greet_more(fe, job) : plan_greet(fe, job);
+		return job->nr ? greet_more(fe, job) : plan_greet(fe, job);
 	case JOB_START:
 		return plan_start(fe, job, why);
 	case JOB_STOP:
@@ -361,12 +393,13 @@ void vhu_fe_plan_done(struct vhu_frontend *fe, struct job *job)
 		greet_done(fe);
 		break;
 	case JOB_START:
-		if (job->undoing)
-			stop_done(fe);
-		else if (!job->err)
+		if (!job->err) {
 			start_done(fe, job);
-		else
-			vhu_fe_set_state(fe, VHU_DEVICE_STOPPED);
+			break;
+		}
+		stop_done(fe);
+		if (job->fixed_here)
+			fe->agreed_fixed = false;
 		break;
 	case JOB_STOP:
 		stop_done(fe);
@@ -375,12 +408,14 @@ void vhu_fe_plan_done(struct vhu_frontend *fe, struct job *job)
 		reset_done(fe);
 		break;
 	case JOB_LOG_OFF:
-		if (!job->err)
-			vhu_fe_log_free(fe);
+		fe->log_on = false;
+		vhu_fe_log_free(fe);
 		break;
 	case JOB_LOG_ON:
-		if (job->err)
+		if (job->err && job->err != -EBUSY) {
 			fe->log_on = false;
+			vhu_fe_log_free(fe);
+		}
 		break;
 	case JOB_MEMORY:
 	case JOB_ENABLE:

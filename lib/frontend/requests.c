@@ -26,36 +26,34 @@ int vhu_frontend_start(struct vhu_frontend *frontend, vhu_done_fn *done, void *a
 		return -EBUSY;
 	if (frontend->state == VHU_DEVICE_FAILED)
 		return -ENOTCONN;
-	return vhu_fe_job(frontend, JOB_START, done, arg, NULL);
+	return vhu_fe_job(frontend, JOB_START, NULL, done, arg, NULL);
 }
 
 int vhu_frontend_stop(struct vhu_frontend *frontend, vhu_done_fn *done, void *arg)
 {
 	vhu_fe_cancel_start(frontend);
-	return vhu_fe_job(frontend, JOB_STOP, done, arg, NULL);
+	return vhu_fe_job(frontend, JOB_STOP, NULL, done, arg, NULL);
 }
 
 int vhu_frontend_reset(struct vhu_frontend *frontend, vhu_done_fn *done, void *arg)
 {
 	vhu_fe_cancel_start(frontend);
-	return vhu_fe_job(frontend, JOB_RESET, done, arg, NULL);
+	return vhu_fe_job(frontend, JOB_RESET, NULL, done, arg, NULL);
 }
 
 int vhu_frontend_memory_changed(struct vhu_frontend *frontend, vhu_done_fn *done, void *arg)
 {
-	return vhu_fe_job(frontend, JOB_MEMORY, done, arg, NULL);
+	return vhu_fe_job(frontend, JOB_MEMORY, NULL, done, arg, NULL);
 }
 
 int vhu_frontend_log(struct vhu_frontend *frontend, bool on, vhu_done_fn *done, void *arg)
 {
 	if (!vhu_fe_is_greeted(frontend))
 		return -ENOTCONN;
-	if (on && frontend->log_on)
-		return -EBUSY;
 	if (on && (!vhu_has_bit(frontend->offered, VHU_F_LOG_ALL_BIT) ||
 		   !vhu_fe_has(frontend, VHU_P_LOG_SHMFD_BIT)))
 		return -EOPNOTSUPP;
-	return vhu_fe_job(frontend, on ? JOB_LOG_ON : JOB_LOG_OFF, done, arg, NULL);
+	return vhu_fe_job(frontend, on ? JOB_LOG_ON : JOB_LOG_OFF, NULL, done, arg, NULL);
 }
 
 int vhu_frontend_enable(struct vhu_frontend *frontend, unsigned int first, unsigned int nr,
@@ -69,7 +67,7 @@ int vhu_frontend_enable(struct vhu_frontend *frontend, unsigned int first, unsig
 	if (vhu_fe_is_greeted(frontend) &&
 	    !vhu_has_bit(frontend->offered, VHU_F_PROTOCOL_FEATURES_BIT))
 		return -EOPNOTSUPP;
-	err = vhu_fe_job(frontend, JOB_ENABLE, done, arg, &job);
+	err = vhu_fe_job(frontend, JOB_ENABLE, NULL, done, arg, &job);
 	if (err)
 		return err;
 	job->enable = enable;
@@ -85,19 +83,11 @@ int vhu_frontend_enable(struct vhu_frontend *frontend, unsigned int first, unsig
 static int request(struct vhu_frontend *fe, enum vhu_protocol_bit bit, const struct step *step,
 		   vhu_done_fn *done, void *arg, struct job **ret_job)
 {
-	struct job *job;
-	int err;
-
 	if (!vhu_fe_is_greeted(fe))
 		return -ENOTCONN;
 	if (!vhu_fe_has(fe, bit))
 		return -EOPNOTSUPP;
-	err = vhu_fe_job(fe, JOB_REQUEST, done, arg, &job);
-	if (err)
-		return err;
-	if (ret_job)
-		*ret_job = job;
-	return vhu_fe_add_step(job, step);
+	return vhu_fe_job(fe, JOB_REQUEST, step, done, arg, ret_job);
 }
 
 static bool is_config_range(uint32_t offset, uint32_t size)
@@ -190,6 +180,7 @@ int vhu_frontend_acknowledge(struct vhu_frontend *frontend, uint64_t features)
 	if (features & ~frontend->offered)
 		return -EINVAL;
 	frontend->wanted = features;
+	frontend->agreed_fixed = true;
 	frontend->features = features | (frontend->offered & protocol);
 	return 0;
 }

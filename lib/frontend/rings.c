@@ -35,17 +35,41 @@ int vhu_fe_rings_init(struct vhu_frontend *fe)
 		ring->config.kick_fd = ring->config.call_fd = -1;
 		ring->masked_fd = ring->err_fd = -1;
 	}
+	return 0;
+}
+
+/* Puts a new eventfd into the slot and into the poll set; what was pending on the old one stays so. */
+static int renew(struct vhu_frontend *fe, int *slot, enum source source, unsigned int i,
+		 bool watched)
+{
+	int fd = new_eventfd(), err = 0;
+
+	if (fd < 0)
+		return fd;
+	if (watched)
+		err = vhu_fe_watch(fe, fd, source, i);
+	if (err) {
+		vhu_fd_close(&fd);
+		return err;
+	}
+	if (*slot >= 0) {
+		if (source == SOURCE_MASKED && vhu_event_clear(*slot))
+			vhu_event_raise(fd);
+		vhu_fe_unwatch(fe, *slot);
+		vhu_fd_close(slot);
+	}
+	*slot = fd;
+	return 0;
+}
+
+int vhu_fe_rings_renew(struct vhu_frontend *fe)
+{
 	for (unsigned int i = 0; i < fe->nr_rings; i++) {
 		struct fe_ring *ring = &fe->rings[i];
-		int err;
+		int err = renew(fe, &ring->masked_fd, SOURCE_MASKED, i, !ring->masked);
 
-		ring->masked_fd = new_eventfd();
-		ring->err_fd = ring->masked_fd < 0 ? ring->masked_fd : new_eventfd();
-		if (ring->err_fd < 0)
-			return ring->err_fd;
-		err = vhu_fe_watch(fe, ring->masked_fd, SOURCE_MASKED, i);
 		if (!err)
-			err = vhu_fe_watch(fe, ring->err_fd, SOURCE_ERR, i);
+			err = renew(fe, &ring->err_fd, SOURCE_ERR, i, true);
 		if (err)
 			return err;
 	}
@@ -136,6 +160,7 @@ int vhu_frontend_set_ring(struct vhu_frontend *frontend, unsigned int ring,
 		vhu_fd_close(&frontend->inflight_fd); /* it is made for sizes */
 	r->config = c;
 	r->base = c.base;
+	r->fresh = !c.base;
 	r->enabled = !c.disabled;
 	if (c.driver)
 		vhu_driver_set_kick_fd(c.driver, c.kick_fd);
@@ -162,6 +187,13 @@ void vhu_fe_kick(struct vhu_frontend *fe, unsigned int i)
 	vhu_event_raise(fe->rings[i].config.kick_fd);
 }
 
+void vhu_fe_call(struct vhu_frontend *fe, unsigned int i)
+{
+	const struct fe_ring *ring = &fe->rings[i];
+
+	vhu_event_raise(ring->masked ? ring->masked_fd : ring->config.call_fd);
+}
+
 /*
  * ---- Masking ----
  *
@@ -172,9 +204,10 @@ void vhu_fe_kick(struct vhu_frontend *fe, unsigned int i)
 
 int vhu_frontend_mask(struct vhu_frontend *frontend, unsigned int ring, bool mask)
 {
-	const struct step step = { .request = VHU_SET_VRING_CALL, .ring = (uint16_t)ring };
+	const struct step step = { .request = VHU_SET_VRING_CALL,
+				   .flags = STEP_MASK,
+				   .ring = (uint16_t)ring };
 	struct fe_ring *r;
-	struct job *job;
 	int err;
 
 	if (ring >= frontend->nr_rings)
@@ -184,19 +217,21 @@ int vhu_frontend_mask(struct vhu_frontend *frontend, unsigned int ring, bool mas
 		return 0;
 	if (mask)
 		vhu_fe_unwatch(frontend, r->masked_fd);
-	else
+	else if (r->masked_fd >= 0)
 		vhu_fe_watch(frontend, r->masked_fd, SOURCE_MASKED, ring);
 	r->masked = mask;
 	/* while starting, the start may have told already: tell again */
-	if (!r->running && frontend->state != VHU_DEVICE_STARTING)
+	if (r->mask_queued || (!r->running && frontend->state != VHU_DEVICE_STARTING))
 		return 0;
-	err = vhu_fe_job(frontend, JOB_REQUEST, NULL, NULL, &job);
-	return err ? err : vhu_fe_add_step(job, &step);
+	err = vhu_fe_job(frontend, JOB_REQUEST, &step, NULL, NULL, NULL);
+	r->mask_queued = !err;
+	return err;
 }
 
 bool vhu_frontend_pending(struct vhu_frontend *frontend, unsigned int ring)
 {
 	return ring < frontend->nr_rings && frontend->rings[ring].masked &&
+	       frontend->rings[ring].masked_fd >= 0 &&
 	       vhu_event_clear(frontend->rings[ring].masked_fd);
 }
 
@@ -241,6 +276,17 @@ int vhu_fe_ring_prepare(struct vhu_frontend *fe, unsigned int i, bool again, str
 				  (unsigned long long)ring->config.addr.used_gpa,
 				  packed ? "packed" : "split");
 	if (ring->config.driver) {
+		const uint64_t of_rings = VHU_MASK(VHU_F_RING_PACKED_BIT) |
+					  VHU_MASK(VHU_F_EVENT_IDX_BIT) |
+					  VHU_MASK(VHU_F_IN_ORDER_BIT);
+		uint64_t made_for = vhu_driver_features(ring->config.driver);
+
+		if ((made_for ^ fe->features) & of_rings)
+			return vhu_refuse(
+				why, -EINVAL,
+				"ring %u: its driver was made for features 0x%llx, agreed "
+				"are 0x%llx",
+				i, (unsigned long long)made_for, (unsigned long long)fe->features);
 		if (again && !inflight)
 			vhu_driver_resubmit(ring->config.driver);
 		ring->base = vhu_driver_base(ring->config.driver);
@@ -253,7 +299,7 @@ int vhu_fe_ring_prepare(struct vhu_frontend *fe, unsigned int i, bool again, str
 				  "ring %u is packed, and its backend died without an in-flight "
 				  "region: nobody knows where it stood",
 				  i);
-	else if (packed && !ring->base)
+	else if (packed && ring->fresh)
 		ring->base = PACKED_NEW;
 	return 0;
 }

@@ -58,7 +58,12 @@ void vhu_memory_free(struct vhu_memory *memory)
 
 int vhu_memory_seal(int fd)
 {
-	return fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK) < 0 ? -errno : 0;
+	/* and no more seals: one against writing would shut out the next backend */
+	int seals = fcntl(fd, F_GET_SEALS);
+
+	if (seals >= 0 && (seals & (F_SEAL_SHRINK | F_SEAL_SEAL)) == (F_SEAL_SHRINK | F_SEAL_SEAL))
+		return 0;
+	return fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) < 0 ? -errno : 0;
 }
 
 /* The place of a new region in the order, or why there is none. */

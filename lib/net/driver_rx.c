@@ -19,8 +19,8 @@ enum {
 
 struct vhu_net_rx {
 	struct vhu_driver *driver;
-	uint32_t resets, resubmits; /* the driver's, as known here */
-	uint64_t judged_as;	    /* features: what the device may send, as the sender's bits */
+	uint32_t resets, deaths; /* the driver's, as known here */
+	uint64_t judged_as;	 /* features: what the device may send, as the sender's bits */
 	uint64_t features;
 	uint32_t hdr_len;
 	uint32_t pieces;
@@ -69,7 +69,7 @@ static uint64_t as_sender(uint64_t features)
 static void free_all(struct vhu_net_rx *rx)
 {
 	rx->resets = rx->driver->resets;
-	rx->resubmits = rx->driver->resubmits;
+	rx->deaths = rx->driver->deaths;
 	rx->nr_used = 0;
 	rx->nr_back = 0;
 	rx->nr_wanted = 0;
@@ -205,9 +205,9 @@ static bool judge_hdr(const struct vhu_net_rx *rx, struct vhu_net_frame *frame)
 	return true;
 }
 
-/* Makes a frame of the nr used buffers. False: it cannot be. */
-static bool make_frame(struct vhu_net_rx *rx, unsigned int i, const struct vhu_used *used,
-		       uint32_t nr)
+/* Makes a frame of the nr used buffers. False: it cannot be. One buffer has a body of its own. */
+static VHU_ALWAYS_INLINE bool make_frame(struct vhu_net_rx *rx, unsigned int i,
+					 const struct vhu_used *used, uint32_t nr)
 {
 	struct vhu_net_frame *frame = &rx->frames[i];
 	uint8_t *head = rx->heads[i] + VHU_NET_HEAD_ROOM;
@@ -270,9 +270,9 @@ static uint32_t read_wanted(const struct vhu_net_rx *rx, const struct vhu_used *
 /* What a device that died left of a frame: nobody will send the rest. */
 static void drop_rest(struct vhu_net_rx *rx)
 {
-	if (rx->resubmits == rx->driver->resubmits || rx->driver->nr_kept)
+	if (rx->deaths == rx->driver->deaths || rx->driver->nr_kept)
 		return;
-	rx->resubmits = rx->driver->resubmits;
+	rx->deaths = rx->driver->deaths;
 	if (!rx->nr_wanted)
 		return;
 	rx->nr_wanted = 0;
@@ -290,7 +290,10 @@ int vhu_net_rx_pull(struct vhu_net_rx *rx, unsigned int max)
 	recycle(rx);
 	max = vhu_min_u32(max, VHU_NET_BURST);
 	while (nr < max && rx->nr_iov <= IOV_POOL - VHU_NET_IOV_MAX) {
-		if (vhu_unlikely(rx->resubmits != rx->driver->resubmits))
+		const struct vhu_used *used;
+		bool good;
+
+		if (vhu_unlikely(rx->deaths != rx->driver->deaths))
 			drop_rest(rx);
 		got = vhu_driver_take(rx->driver, &rx->used[rx->nr_used]);
 		if (got <= 0)
@@ -301,7 +304,12 @@ int vhu_net_rx_pull(struct vhu_net_rx *rx, unsigned int max)
 		/* a buffer whose header is none is a bad frame of its own */
 		if (rx->nr_used - rx->nr_back < rx->nr_wanted)
 			continue;
-		if (rx->nr_wanted && make_frame(rx, nr, rx->used + rx->nr_back, rx->nr_wanted))
+		used = rx->used + rx->nr_back;
+		if (vhu_likely(rx->nr_wanted == 1))
+			good = make_frame(rx, nr, used, 1);
+		else
+			good = rx->nr_wanted && make_frame(rx, nr, used, rx->nr_wanted);
+		if (vhu_likely(good))
 			nr++;
 		else
 			rx->bad++;

@@ -12,7 +12,7 @@
 #include <net/virtio_hdr.h>
 
 enum {
-	NONE = UINT32_MAX
+	NONE = -1
 };
 
 struct vhu_net_tx {
@@ -22,7 +22,7 @@ struct vhu_net_tx {
 	uint32_t frame_max;
 	uint32_t pieces;
 	uint32_t entries; /* of the ring, for one frame */
-	uint32_t current; /* handed out and not sent, or NONE */
+	int32_t current;  /* handed out and not sent, or NONE */
 	uint32_t nr, nr_free;
 	uint32_t *free;
 	uint64_t slot_size;
@@ -115,42 +115,46 @@ uint8_t *vhu_net_tx_buffer(struct vhu_net_tx *tx)
 			vhu_net_tx_reclaim(tx);
 		if (!tx->nr_free || tx->driver->room < tx->entries)
 			return NULL;
-		tx->current = tx->free[--tx->nr_free];
+		tx->current = (int32_t)tx->free[--tx->nr_free];
 	}
-	return frame_of(tx, tx->current);
+	return frame_of(tx, (uint32_t)tx->current);
 }
 
-/* Cuts what lies at gpa, header first, into the pieces asked for, none of them empty. */
-static VHU_ALWAYS_INLINE unsigned int cut(const struct vhu_net_tx *tx, uint64_t gpa, uint32_t len,
-					  struct vhu_buffer *pieces)
+/* A frame of len bytes whose header is at gpa, in as many pieces as were asked for. */
+static int add_pieces(struct vhu_net_tx *tx, uint64_t gpa, uint32_t len, uint32_t slot)
 {
-	if (vhu_likely(tx->pieces == 1)) {
-		pieces[0] = (struct vhu_buffer){ .gpa = gpa, .len = tx->hdr_len + len };
-		return 1;
-	}
-	return vhu_net_cut_pieces(gpa, tx->hdr_len, len, tx->pieces, pieces);
+	struct vhu_buffer pieces[VHU_NET_PIECES_MAX];
+	unsigned int nr = vhu_net_cut_pieces(gpa, tx->hdr_len, len, tx->pieces, pieces);
+
+	return vhu_driver_add(tx->driver, pieces, nr, 0, slot);
 }
 
 int vhu_net_tx_send(struct vhu_net_tx *tx, const struct vhu_net_hdr *hdr, uint32_t len)
 {
 	const struct vhu_net_hdr nothing = { 0 };
-	struct vhu_buffer pieces[VHU_NET_PIECES_MAX];
 	struct vhu_virtio_net_hdr raw;
-	const uint32_t slot = tx->current;
-	uint64_t gpa;
+	const uint32_t slot = (uint32_t)tx->current;
+	struct vhu_buffer whole;
 	int err;
 
 	if (vhu_unlikely(tx->driver->fault))
 		return -EPROTO;
-	if (vhu_unlikely(slot == NONE || tx->resets != tx->driver->resets))
+	if (vhu_unlikely(tx->current == NONE || tx->resets != tx->driver->resets))
 		return -ENOSPC;
 	if (vhu_unlikely(!len || len > tx->frame_max))
 		return -EMSGSIZE;
 	/* 5.1.6.2.1: num_buffers is zero */
 	vhu_virtio_hdr_pack(hdr ? hdr : &nothing, 0, &raw);
-	memcpy(frame_of(tx, slot) - tx->hdr_len, &raw, tx->hdr_len);
-	gpa = tx->slots_gpa + slot * tx->slot_size + VHU_NET_SLOT_HEAD - tx->hdr_len;
-	err = vhu_driver_add(tx->driver, pieces, cut(tx, gpa, len, pieces), 0, slot);
+	if (vhu_likely(tx->hdr_len == sizeof(raw)))
+		memcpy(frame_of(tx, slot) - sizeof(raw), &raw, sizeof(raw));
+	else
+		memcpy(frame_of(tx, slot) - tx->hdr_len, &raw, tx->hdr_len);
+	whole.gpa = tx->slots_gpa + slot * tx->slot_size + VHU_NET_SLOT_HEAD - tx->hdr_len;
+	whole.len = tx->hdr_len + len;
+	if (vhu_likely(tx->pieces == 1))
+		err = vhu_driver_add(tx->driver, &whole, 1, 0, slot);
+	else
+		err = add_pieces(tx, whole.gpa, len, slot);
 	if (vhu_likely(!err))
 		tx->current = NONE;
 	return err;

@@ -46,9 +46,10 @@ static VHU_ALWAYS_INLINE bool read_desc(const struct desc_table *t, uint32_t i, 
 }
 
 /* Turns to an indirect table, judged from the copy of the descriptor that names it. */
-static inline enum vhu_ring_fault enter_indirect(const struct vhu_view *view,
-						 const struct vhu_desc *d, struct desc_table *t,
-						 uint64_t *ret_value)
+static __attribute__((noinline)) enum vhu_ring_fault enter_indirect(const struct vhu_view *view,
+								    const struct vhu_desc *d,
+								    struct desc_table *t,
+								    uint64_t *ret_value)
 {
 	uint32_t limit = view->num > VHU_CHAIN_MAX ? view->num : VHU_CHAIN_MAX;
 	uint64_t contiguous = d->len;
@@ -78,51 +79,58 @@ static inline enum vhu_ring_fault enter_indirect(const struct vhu_view *view,
 	return VHU_FAULT_NONE;
 }
 
+static VHU_ALWAYS_INLINE enum vhu_ring_fault refuse(struct vhu_chain *chain,
+						    enum vhu_ring_fault fault, uint64_t value)
+{
+	chain->value = value;
+	return fault;
+}
+
 /*
  * Adds the pieces of one element to those in segs. Its address is judged even if its length is 0.
+ * No pointer into chain is made: it can live in registers.
  */
 static VHU_ALWAYS_INLINE enum vhu_ring_fault add_element(const struct vhu_view *view,
 							 const struct vhu_desc *d,
 							 struct vhu_seg *segs, unsigned int max,
 							 struct vhu_chain *chain)
 {
-	unsigned int nr = (unsigned int)chain->nr_read + chain->nr_write;
+	unsigned int before = (unsigned int)chain->nr_read + chain->nr_write, nr = before;
 	bool write = d->flags & VHU_DESC_F_WRITE;
-	uint32_t *total = write ? &chain->write_len : &chain->read_len;
+	uint32_t total = write ? chain->write_len : chain->read_len;
 	uint64_t gpa = d->addr;
 	uint32_t left = d->len;
 
-	if (write) {
+	if (write)
 		chain->writable = true;
-	} else if (vhu_unlikely(chain->writable)) {
-		chain->value = chain->id;
-		return VHU_FAULT_ORDER;
-	}
-	chain->value = gpa;
-	if (vhu_range_wraps(gpa, left))
-		return VHU_FAULT_ADDRESS;
-	if (left > UINT32_MAX - *total)
-		return VHU_FAULT_LENGTH;
-	*total += left;
+	else if (vhu_unlikely(chain->writable))
+		return refuse(chain, VHU_FAULT_ORDER, chain->id);
+	if (vhu_unlikely(vhu_range_wraps(gpa, left)))
+		return refuse(chain, VHU_FAULT_ADDRESS, gpa);
+	if (vhu_unlikely(left > UINT32_MAX - total))
+		return refuse(chain, VHU_FAULT_LENGTH, gpa);
+	total += left;
 	do {
 		uint64_t part = left ? left : 1;
 		uint8_t *host = vhu_mem_gpa(view->mem, gpa, &part);
 
-		chain->value = gpa;
 		if (vhu_unlikely(!host))
-			return VHU_FAULT_ADDRESS;
+			return refuse(chain, VHU_FAULT_ADDRESS, gpa);
 		if (!left)
-			return VHU_FAULT_NONE;
+			break;
 		if (vhu_unlikely(nr >= max))
-			return VHU_FAULT_PIECES;
+			return refuse(chain, VHU_FAULT_PIECES, gpa);
 		segs[nr++] = (struct vhu_seg){ .host = host, .gpa = gpa, .len = (uint32_t)part };
-		if (write)
-			chain->nr_write++;
-		else
-			chain->nr_read++;
 		gpa += part;
 		left -= (uint32_t)part;
 	} while (left);
+	if (write) {
+		chain->write_len = total;
+		chain->nr_write = (uint16_t)(chain->nr_write + nr - before);
+	} else {
+		chain->read_len = total;
+		chain->nr_read = (uint16_t)(chain->nr_read + nr - before);
+	}
 	return VHU_FAULT_NONE;
 }
 
@@ -152,7 +160,7 @@ static VHU_ALWAYS_INLINE void drop_id(uint8_t *taken, uint16_t id)
 /*
  * How many of the returned chains from at on one used entry may stand for. With IN_ORDER it
  * bears the id of the last of them, and those that are left out count as used completely (2.7.9,
- * 2.8.9): only chains of which we have written nothing, and were not to.
+ * 2.8.9): only chains in which there was nothing to write.
  */
 static VHU_ALWAYS_INLINE uint32_t batch_at(const struct vhu_shadow_entry *at,
 					   const struct vhu_shadow_entry *end, bool in_order)
@@ -161,7 +169,7 @@ static VHU_ALWAYS_INLINE uint32_t batch_at(const struct vhu_shadow_entry *at,
 
 	if (!in_order)
 		return 1;
-	while (e < end && !e->len && !e->writable)
+	while (e < end && !e->writable)
 		e++;
 	return e > at ? (uint32_t)(e - at) : 1;
 }

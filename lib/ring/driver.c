@@ -8,9 +8,11 @@
  */
 #include <ring/driver.h>
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
+
+#include <base/fd.h>
 
 enum {
 	/* Areas that different sides write lie in cache lines of their own, and their pairs. */
@@ -228,17 +230,12 @@ int vhu_driver_add(struct vhu_driver *driver, const struct vhu_buffer *buffers,
 
 static void kick(struct vhu_driver *d)
 {
-	uint64_t one = 1;
-	int err;
+	int err = d->kick_fd >= 0 ? vhu_event_raise(d->kick_fd) : 0;
 
-	if (d->kick_fd >= 0 && write(d->kick_fd, &one, sizeof(one)) < 0) {
-		err = errno;
-		/* EAGAIN: the counter is at its maximum, the device has plenty to wake up for */
-		if (err == EINTR)
-			vhu_driver_break(d, VHU_DRV_KICK_BLOCKED, (uint64_t)err);
-		else if (err != EAGAIN)
-			vhu_driver_break(d, VHU_DRV_KICK_FAILED, (uint64_t)err);
-	}
+	if (err == EINTR)
+		vhu_driver_break(d, VHU_DRV_KICK_BLOCKED, (uint64_t)err);
+	else if (err)
+		vhu_driver_break(d, VHU_DRV_KICK_FAILED, (uint64_t)err);
 	vhu_driver_count(&d->stats.kicks, 1);
 }
 
@@ -411,6 +408,10 @@ uint32_t vhu_driver_base(struct vhu_driver *driver)
 		else
 			vhu_driver_split_rewrite(driver, nr);
 		base = driver->last_used;
+		driver->deaths++;
+		/* the place to be called at moved with it */
+		if (driver->armed)
+			set_calls(driver, true);
 	}
 	if (driver->packed) {
 		base |= driver->used_wrap ? 0x8000u : 0;
@@ -470,7 +471,7 @@ void vhu_driver_resubmit(struct vhu_driver *driver)
 	/* those that were published before are not new */
 	vhu_write_once(&driver->stats.added, driver->stats.added - (nr - nr_new));
 	vhu_driver_count(&driver->stats.resubmitted, nr - nr_new);
-	driver->resubmits++;
+	driver->deaths++;
 	if (armed)
 		set_calls(driver, true);
 }

@@ -129,8 +129,8 @@ struct vhu_driver {
 	uint32_t kept_first, nr_kept;
 
 	/* Those who keep books on tokens look whether they still hold. */
-	uint32_t resets;    /* times that everything was forgotten */
-	uint32_t resubmits; /* times that a device died */
+	uint32_t resets; /* times that everything was forgotten */
+	uint32_t deaths; /* times that another device took over */
 
 	struct vhu_driver_store spare;	/* to lay the ring out anew from .store */
 	struct vhu_driver_order *order; /* num of them */
@@ -192,23 +192,35 @@ static VHU_ALWAYS_INLINE uint32_t vhu_driver_entries(const struct vhu_driver *d,
 	return nr <= d->chain_max ? nr : 0;
 }
 
+/* One piece: what nearly all chains are, so that it has a body of its own. */
+static VHU_ALWAYS_INLINE bool vhu_driver_is_single(unsigned int nr_read, unsigned int nr_write)
+{
+	return vhu_likely((nr_read | nr_write) == 1 && nr_read != nr_write);
+}
+
 /* 0 and the length of the writable part; what vhu_driver_add() returns otherwise. */
-static VHU_ALWAYS_INLINE int vhu_driver_judge(const struct vhu_driver *d,
-					      const struct vhu_buffer *buffers,
-					      unsigned int nr_read, unsigned int nr_write,
-					      uint32_t *ret_entries, uint32_t *ret_write_len)
+static VHU_ALWAYS_INLINE int
+vhu_driver_judge(const struct vhu_driver *d, const struct vhu_buffer *buffers, unsigned int nr_read,
+		 unsigned int nr_write, bool single, uint32_t *ret_entries, uint32_t *ret_write_len)
 {
 	uint64_t read_len = 0, write_len = 0;
 	unsigned int i;
 
-	/* each below what the sum could wrap at */
-	if (vhu_unlikely(nr_read > VHU_MAX_RING_SIZE || nr_write > VHU_MAX_RING_SIZE))
-		return -EINVAL;
-	*ret_entries = vhu_driver_entries(d, nr_read + nr_write);
-	if (vhu_unlikely(!*ret_entries))
-		return -EINVAL;
+	*ret_entries = 1;
+	if (!single) {
+		/* each below what their sum could wrap at */
+		if (vhu_unlikely(nr_read > VHU_MAX_RING_SIZE || nr_write > VHU_MAX_RING_SIZE))
+			return -EINVAL;
+		*ret_entries = vhu_driver_entries(d, nr_read + nr_write);
+		if (vhu_unlikely(!*ret_entries))
+			return -EINVAL;
+	}
 	if (vhu_unlikely(*ret_entries > d->room))
 		return -ENOSPC;
+	if (single) {
+		*ret_write_len = nr_write ? buffers[0].len : 0;
+		return 0;
+	}
 	for (i = 0; i < nr_read; i++)
 		read_len += buffers[i].len;
 	for (; i < nr_read + nr_write; i++)

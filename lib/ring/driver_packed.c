@@ -90,17 +90,18 @@ static uint64_t write_table(struct vhu_driver *d, uint32_t id, const struct vhu_
 	return gpa;
 }
 
-int vhu_driver_packed_add(struct vhu_driver *d, const struct vhu_buffer *buffers,
-			  unsigned int nr_read, unsigned int nr_write, uint32_t token)
+static VHU_ALWAYS_INLINE int add(struct vhu_driver *d, const struct vhu_buffer *buffers,
+				 unsigned int nr_read, unsigned int nr_write, uint32_t token,
+				 bool single)
 {
 	struct vhu_driver_slot *slots = d->store.slots;
-	const unsigned int nr = nr_read + nr_write;
+	const unsigned int nr = single ? 1 : nr_read + nr_write;
 	uint16_t id = d->free_head, last = id;
 	struct writer w = { .at = d->next_avail, .wrap = d->avail_wrap };
 	uint32_t entries, write_len;
 	int err;
 
-	err = vhu_driver_judge(d, buffers, nr_read, nr_write, &entries, &write_len);
+	err = vhu_driver_judge(d, buffers, nr_read, nr_write, single, &entries, &write_len);
 	if (vhu_unlikely(err))
 		return err;
 	if (vhu_likely(entries == nr)) {
@@ -128,6 +129,14 @@ int vhu_driver_packed_add(struct vhu_driver *d, const struct vhu_buffer *buffers
 	d->next_avail = w.at;
 	d->avail_wrap = w.wrap;
 	return 0;
+}
+
+int vhu_driver_packed_add(struct vhu_driver *d, const struct vhu_buffer *buffers,
+			  unsigned int nr_read, unsigned int nr_write, uint32_t token)
+{
+	if (vhu_driver_is_single(nr_read, nr_write))
+		return add(d, buffers, nr_read, nr_write, token, true);
+	return add(d, buffers, nr_read, nr_write, token, false);
 }
 
 void vhu_driver_packed_show(struct vhu_driver *d)

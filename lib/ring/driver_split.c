@@ -54,16 +54,17 @@ static void write_table(struct vhu_driver *d, uint32_t id, const struct vhu_buff
 			      rest_word(nr * VHU_DRV_DESC_SIZE, VHU_DRV_INDIRECT, 0));
 }
 
-int vhu_driver_split_add(struct vhu_driver *d, const struct vhu_buffer *buffers,
-			 unsigned int nr_read, unsigned int nr_write, uint32_t token)
+static VHU_ALWAYS_INLINE int add(struct vhu_driver *d, const struct vhu_buffer *buffers,
+				 unsigned int nr_read, unsigned int nr_write, uint32_t token,
+				 bool single)
 {
 	struct vhu_driver_slot *slots = d->store.slots;
-	const unsigned int nr = nr_read + nr_write;
+	const unsigned int nr = single ? 1 : nr_read + nr_write;
 	uint16_t id = d->free_head, last = id;
 	uint32_t entries, write_len;
 	int err;
 
-	err = vhu_driver_judge(d, buffers, nr_read, nr_write, &entries, &write_len);
+	err = vhu_driver_judge(d, buffers, nr_read, nr_write, single, &entries, &write_len);
 	if (vhu_unlikely(err))
 		return err;
 	if (vhu_likely(entries == nr)) {
@@ -91,6 +92,14 @@ int vhu_driver_split_add(struct vhu_driver *d, const struct vhu_buffer *buffers,
 	vhu_write_once(&d->avail[AVAIL_RING + (d->next_avail & (d->num - 1))], id);
 	d->next_avail++;
 	return 0;
+}
+
+int vhu_driver_split_add(struct vhu_driver *d, const struct vhu_buffer *buffers,
+			 unsigned int nr_read, unsigned int nr_write, uint32_t token)
+{
+	if (vhu_driver_is_single(nr_read, nr_write))
+		return add(d, buffers, nr_read, nr_write, token, true);
+	return add(d, buffers, nr_read, nr_write, token, false);
 }
 
 void vhu_driver_split_show(struct vhu_driver *d)

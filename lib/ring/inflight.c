@@ -20,6 +20,7 @@ _Static_assert(sizeof(struct vhu_inflight_split_desc) == 16, "layout of others")
 _Static_assert(sizeof(struct vhu_inflight_packed_desc) == 32, "layout of others");
 _Static_assert(offsetof(struct vhu_inflight_split, desc) == 16, "layout of others");
 _Static_assert(offsetof(struct vhu_inflight_packed, used) == 16, "layout of others");
+_Static_assert(sizeof(struct vhu_inflight_used) == 8, "stored as one word");
 _Static_assert(offsetof(struct vhu_inflight_packed, desc) == 32, "layout of others");
 
 /* ---- the region as a whole ---- */

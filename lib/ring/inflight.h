@@ -63,14 +63,11 @@ struct vhu_inflight_packed_desc {
 	uint64_t addr;
 };
 
-/* Where the used side of a packed ring stands. One aligned word, so it is stored whole. */
-union vhu_inflight_used {
-	struct {
-		uint16_t idx, old_idx;
-		uint8_t wrap, old_wrap;
-		uint8_t pad[2];
-	};
-	uint64_t word;
+/* Where the used side of a packed ring stands: one aligned word, so that it is stored whole. */
+struct vhu_inflight_used {
+	uint16_t idx, old_idx;
+	uint8_t wrap, old_wrap;
+	uint8_t pad[2];
 };
 
 struct vhu_inflight_packed {
@@ -79,7 +76,7 @@ struct vhu_inflight_packed {
 	uint16_t desc_num;
 	uint16_t free_head;
 	uint16_t old_free_head;
-	union vhu_inflight_used used;
+	uint64_t used; /* struct vhu_inflight_used */
 	uint8_t pad[8];
 	struct vhu_inflight_packed_desc desc[];
 };
@@ -151,7 +148,7 @@ struct vhu_inflight_ring {
 	uint16_t last_batch; /* split */
 
 	/* packed: private copies of what the region says */
-	union vhu_inflight_used used;
+	struct vhu_inflight_used used;
 	uint16_t free_head;
 	uint16_t chain_head, chain_at; /* of the chain that is being taken */
 	uint16_t *next;		       /* by entry; desc_num ends a list */

@@ -19,11 +19,19 @@
 
 #define BOTH (VHU_DESC_F_AVAIL | VHU_DESC_F_USED)
 
+static uint64_t used_word(struct vhu_inflight_used used)
+{
+	uint64_t word;
+
+	memcpy(&word, &used, sizeof(word));
+	return word;
+}
+
 void vhu_inflight_packed_init(struct vhu_inflight_packed *part, uint32_t desc_num,
 			      uint16_t used_idx, bool used_wrap)
 {
-	const union vhu_inflight_used used = {
-		{ .idx = used_idx, .old_idx = used_idx, .wrap = used_wrap, .old_wrap = used_wrap }
+	const struct vhu_inflight_used used = {
+		.idx = used_idx, .old_idx = used_idx, .wrap = used_wrap, .old_wrap = used_wrap
 	};
 
 	for (uint32_t i = 0; i < desc_num; i++) {
@@ -33,13 +41,13 @@ void vhu_inflight_packed_init(struct vhu_inflight_packed *part, uint32_t desc_nu
 	vhu_write_once(&part->desc_num, (uint16_t)desc_num);
 	vhu_write_once(&part->free_head, (uint16_t)0);
 	vhu_write_once(&part->old_free_head, (uint16_t)0);
-	vhu_write_once(&part->used.word, used.word);
+	vhu_write_once(&part->used, used_word(used));
 }
 
 void vhu_inflight_packed_mirror(struct vhu_inflight_ring *ring, uint16_t used_idx, bool used_wrap)
 {
-	ring->used = (union vhu_inflight_used){
-		{ .idx = used_idx, .old_idx = used_idx, .wrap = used_wrap, .old_wrap = used_wrap }
+	ring->used = (struct vhu_inflight_used){
+		.idx = used_idx, .old_idx = used_idx, .wrap = used_wrap, .old_wrap = used_wrap
 	};
 	ring->free_head = 0;
 	for (uint32_t i = 0; i < ring->desc_num; i++)
@@ -126,7 +134,7 @@ void vhu_inflight_batch_end(struct vhu_inflight_ring *ring)
 		return;
 	vhu_store_release(&ring->packed->free_head, ring->free_head);
 	/* new beside old from here on: the flags in the ring decide. Index and wrap in one store */
-	vhu_store_release(&ring->packed->used.word, ring->used.word);
+	vhu_store_release(&ring->packed->used, used_word(ring->used));
 }
 
 void vhu_inflight_packed_returned(struct vhu_inflight_ring *ring)
@@ -136,7 +144,7 @@ void vhu_inflight_packed_returned(struct vhu_inflight_ring *ring)
 	vhu_store_release(&ring->packed->old_free_head, ring->free_head);
 	/* last, and in one store: with an index of the one and a wrap of the other round the next
 	 * backend would look at the wrong flags */
-	vhu_store_release(&ring->packed->used.word, ring->used.word);
+	vhu_store_release(&ring->packed->used, used_word(ring->used));
 }
 
 /* ---- after a crash ---- */
@@ -153,7 +161,7 @@ static uint16_t available_flags(bool wrap)
  * chains are handed out again: so they become what they were.
  */
 static void unwrite(const struct vhu_inflight_ring *ring, const struct vhu_inflight_driver *driver,
-		    union vhu_inflight_used used)
+		    struct vhu_inflight_used used)
 {
 	uint16_t i = used.old_idx;
 	bool wrap = used.old_wrap;
@@ -177,11 +185,13 @@ static int settle(struct vhu_inflight_ring *ring, const struct vhu_inflight_driv
 		  struct vhu_reason *why)
 {
 	struct vhu_inflight_packed *part = ring->packed;
-	union vhu_inflight_used used = { .word = vhu_read_once(&part->used.word) };
+	uint64_t word = vhu_read_once(&part->used);
+	struct vhu_inflight_used used;
 	uint16_t free_head = vhu_read_once(&part->free_head);
 	uint16_t old_free_head = vhu_read_once(&part->old_free_head);
 	bool published = false;
 
+	memcpy(&used, &word, sizeof(used));
 	if (used.idx >= ring->num || used.old_idx >= ring->num || used.wrap > 1 ||
 	    used.old_wrap > 1)
 		return vhu_refuse(why, -EPROTO,
@@ -212,7 +222,7 @@ static int settle(struct vhu_inflight_ring *ring, const struct vhu_inflight_driv
 	/* as in a return: the indices last, in one store */
 	vhu_store_release(&part->free_head, free_head);
 	vhu_store_release(&part->old_free_head, free_head);
-	vhu_store_release(&part->used.word, used.word);
+	vhu_store_release(&part->used, used_word(used));
 	return 0;
 }
 

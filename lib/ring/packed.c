@@ -68,21 +68,15 @@ add_table(const struct vhu_view *view, const struct vhu_desc *d, struct vhu_seg 
 	struct vhu_desc inner;
 
 	/* a table stands alone, 2.8.19 */
-	if (chain->steps > 1) {
-		chain->value = d->len;
-		return VHU_FAULT_INDIRECT_NEXT;
-	}
+	if (chain->steps > 1)
+		return refuse(chain, VHU_FAULT_INDIRECT_NEXT, d->len);
 	fault = enter_indirect(view, d, &table, &chain->value);
 	for (uint32_t i = 0; i < table.nr && !fault; i++) {
-		if (i == VHU_CHAIN_MAX) {
-			chain->value = chain->id;
-			return VHU_FAULT_LOOP;
-		}
+		if (i == VHU_CHAIN_MAX)
+			return refuse(chain, VHU_FAULT_LOOP, chain->id);
 		chain->steps++;
-		if (!read_desc(&table, i, true, &inner)) {
-			chain->value = table.gpa;
-			return VHU_FAULT_ADDRESS;
-		}
+		if (!read_desc(&table, i, true, &inner))
+			return refuse(chain, VHU_FAULT_ADDRESS, table.gpa);
 		if (view->reads_only)
 			inner.flags &= (uint16_t)~VHU_DESC_F_WRITE;
 		fault = add_element(view, &inner, segs, max, chain);
@@ -110,6 +104,7 @@ static VHU_ALWAYS_INLINE bool walk(const struct slots *slots, const struct vhu_v
 	enum vhu_ring_fault fault = VHU_FAULT_NONE;
 	struct vhu_desc d;
 
+	*chain = (struct vhu_chain){ 0 };
 	for (;;) {
 		const uint64_t *word = (const uint64_t *)(const void *)&slots->desc[i];
 
@@ -120,8 +115,12 @@ static VHU_ALWAYS_INLINE bool walk(const struct slots *slots, const struct vhu_v
 		 */
 		if (!nr)
 			d.flags = flags;
-		if (vhu_unlikely(slots->record != NULL))
-			vhu_record_add(slots->record, &d);
+		if (vhu_unlikely(slots->record != NULL)) {
+			/* a copy's address is taken, here and below: d stays in registers */
+			struct vhu_desc kept = d;
+
+			vhu_record_add(slots->record, &kept);
+		}
 		nr++;
 		chain->steps++;
 		chain->id = d.next;
@@ -129,16 +128,14 @@ static VHU_ALWAYS_INLINE bool walk(const struct slots *slots, const struct vhu_v
 			chain->writable |= !!fault;
 		if (vhu_likely(!fault)) {
 			if (d.flags & VHU_DESC_F_INDIRECT) {
-				/* the copies' addresses are taken: the others stay in registers */
-				struct vhu_chain whole = *chain;
 				struct vhu_desc of_table = d;
 
-				fault = add_table(view, &of_table, segs, max, &whole);
-				*chain = whole;
-			} else if (nr > VHU_CHAIN_MAX)
+				fault = add_table(view, &of_table, segs, max, chain);
+			} else if (nr > VHU_CHAIN_MAX) {
 				fault = VHU_FAULT_LOOP;
-			else
+			} else {
 				fault = add_element(view, &d, segs, max, chain);
+			}
 		}
 		if (!(d.flags & VHU_DESC_F_NEXT))
 			break;
@@ -146,7 +143,7 @@ static VHU_ALWAYS_INLINE bool walk(const struct slots *slots, const struct vhu_v
 			return false;
 		i = i + 1 == slots->num ? 0 : i + 1;
 	}
-	if (fault == VHU_FAULT_ORDER || fault == VHU_FAULT_LOOP)
+	if (vhu_unlikely(fault) && (fault == VHU_FAULT_ORDER || fault == VHU_FAULT_LOOP))
 		chain->value = chain->id; /* known only now */
 	chain->nr_desc = (uint16_t)nr;
 	chain->fault = fault;
@@ -154,21 +151,20 @@ static VHU_ALWAYS_INLINE bool walk(const struct slots *slots, const struct vhu_v
 }
 
 /* A chain that was in flight when an earlier life of the ring ended: its place lies behind us. */
-static int take_again(struct vhu_queue *q, const struct vhu_view *view, struct vhu_seg *segs,
-		      unsigned int max, struct vhu_chain *ret)
+static __attribute__((noinline)) int take_again(struct vhu_queue *q, const struct vhu_view *view,
+						struct vhu_seg *segs, unsigned int max,
+						struct vhu_chain *ret)
 {
 	const struct vhu_inflight_again *again = vhu_inflight_take_again(q->inflight);
 	const struct vhu_packed_desc *desc = &q->inflight->copies[again->first];
 	const struct slots slots = { .desc = desc, .num = again->nr };
-	struct vhu_chain chain = { 0 };
 
-	if (!walk(&slots, view, desc->flags, segs, max, &chain)) {
+	if (!walk(&slots, view, desc->flags, segs, max, ret)) {
 		vhu_queue_break(q, view, VHU_FAULT_ENDLESS, again->id);
 		return -1;
 	}
-	if (!take_id(q, view, chain.id))
+	if (!take_id(q, view, ret->id))
 		return -1;
-	*ret = chain;
 	return 1;
 }
 
@@ -179,7 +175,6 @@ int vhu_packed_take(struct vhu_queue *q, const struct vhu_view *view, struct vhu
 	const struct slots slots = {
 		.desc = view->ring, .first = index_of(pos), .num = view->num, .record = q->inflight
 	};
-	struct vhu_chain chain = { 0 };
 	uint16_t flags;
 
 	if (vhu_record_has_again(q))
@@ -189,20 +184,19 @@ int vhu_packed_take(struct vhu_queue *q, const struct vhu_view *view, struct vhu
 	if (!is_available(flags, pos))
 		return 0;
 	vhu_record_begin(q);
-	if (vhu_unlikely(!walk(&slots, view, flags, segs, max, &chain))) {
+	if (vhu_unlikely(!walk(&slots, view, flags, segs, max, ret))) {
 		vhu_queue_break(q, view, VHU_FAULT_ENDLESS, index_of(pos));
 		return -1;
 	}
 	/* what is not published yet cannot be available again */
-	if (vhu_unlikely(distance(q->used_pos, pos, view->num) + chain.nr_desc > view->num)) {
+	if (vhu_unlikely(distance(q->used_pos, pos, view->num) + ret->nr_desc > view->num)) {
 		vhu_queue_break(q, view, VHU_FAULT_AVAIL_JUMP, index_of(pos));
 		return -1;
 	}
-	if (!take_id(q, view, chain.id))
+	if (!take_id(q, view, ret->id))
 		return -1;
-	vhu_record_end_chain(q, chain.id);
-	q->avail_pos = advance(pos, chain.nr_desc, view->num);
-	*ret = chain;
+	vhu_record_end_chain(q, ret->id);
+	q->avail_pos = advance(pos, ret->nr_desc, view->num);
 	return 1;
 }
 

@@ -40,23 +40,25 @@ static VHU_ALWAYS_INLINE enum vhu_ring_fault walk(const struct vhu_view *view, s
 	enum vhu_ring_fault fault;
 	bool indirect = false;
 	uint32_t i = chain->id, steps = 0;
-	struct vhu_desc d;
+	struct desc_table next;
+	struct vhu_desc d, of_table;
 
 	for (;;) {
 		chain->steps++;
-		chain->value = chain->id;
 		if (vhu_unlikely(steps++ >= table.nr || steps > VHU_CHAIN_MAX))
-			return VHU_FAULT_LOOP;
-		if (vhu_unlikely(!read_desc(&table, i, false, &d))) {
-			chain->value = table.gpa;
-			return VHU_FAULT_ADDRESS;
-		}
+			return refuse(chain, VHU_FAULT_LOOP, chain->id);
+		if (vhu_unlikely(!read_desc(&table, i, false, &d)))
+			return refuse(chain, VHU_FAULT_ADDRESS, table.gpa);
 		if (d.flags & VHU_DESC_F_INDIRECT) {
 			if (indirect)
-				return VHU_FAULT_INDIRECT_NESTED;
-			fault = enter_indirect(view, &d, &table, &chain->value);
+				return refuse(chain, VHU_FAULT_INDIRECT_NESTED, chain->id);
+			/* copies' addresses are taken: the others stay in registers */
+			of_table = d;
+			next = table;
+			fault = enter_indirect(view, &of_table, &next, &chain->value);
 			if (fault)
 				return fault;
+			table = next;
 			indirect = true;
 			i = 0;
 			steps = 0;
@@ -68,36 +70,33 @@ static VHU_ALWAYS_INLINE enum vhu_ring_fault walk(const struct vhu_view *view, s
 		if (!(d.flags & VHU_DESC_F_NEXT))
 			return VHU_FAULT_NONE;
 		i = d.next;
-		if (vhu_unlikely(i >= table.nr)) {
-			chain->value = i;
-			return VHU_FAULT_NEXT_RANGE;
-		}
+		if (vhu_unlikely(i >= table.nr))
+			return refuse(chain, VHU_FAULT_NEXT_RANGE, i);
 	}
 }
 
 int vhu_split_take(struct vhu_queue *q, const struct vhu_view *view, struct vhu_seg *segs,
 		   unsigned int max, struct vhu_chain *ret)
 {
-	struct vhu_chain chain = { .nr_desc = 1 };
 	bool again = vhu_record_has_again(q);
 
+	*ret = (struct vhu_chain){ .nr_desc = 1 };
 	if (vhu_unlikely(again)) {
 		/* it was taken in an earlier life of the ring: its place lies behind us */
-		chain.id = vhu_inflight_take_again(q->inflight)->id;
+		ret->id = vhu_inflight_take_again(q->inflight)->id;
 	} else {
 		if (q->avail_pos == q->avail_seen && !look(q, view))
 			return vhu_read_once(&q->fault) ? -1 : 0;
-		chain.id =
+		ret->id =
 			vhu_read_once(&view->avail[AVAIL_RING + (q->avail_pos & (view->num - 1))]);
 	}
-	if (!take_id(q, view, chain.id))
+	if (!take_id(q, view, ret->id))
 		return -1;
 	if (vhu_likely(!again)) {
 		q->avail_pos++;
-		vhu_record_take(q, chain.id);
+		vhu_record_take(q, ret->id);
 	}
-	chain.fault = walk(view, segs, max, &chain);
-	*ret = chain;
+	ret->fault = walk(view, segs, max, ret);
 	return 1;
 }
 

@@ -20,8 +20,9 @@ static bool reply_size_allowed(const struct vhu_request_row *row, enum vhu_chann
 	if (channel != VHU_CHANNEL_MAIN)
 		return false;
 	switch (row->id) {
-	case VHU_SET_LOG_BASE: /* DPDK answers without a payload */
-	case VHU_GET_CONFIG:   /* an error */
+	case VHU_SET_LOG_BASE: /* DPDK answers without a payload, rust-vmm with that of the request */
+		return size == 0 || size == sizeof(struct vhu_log);
+	case VHU_GET_CONFIG: /* an error */
 		return size == 0;
 	case VHU_SET_MEM_TABLE: /* in postcopy the table comes back */
 		payload = vhu_payload_row(VHU_PAYLOAD_MEM_TABLE);

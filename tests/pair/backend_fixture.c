@@ -249,10 +249,11 @@ static bool data_round(struct fixture *fix, int ms)
 		else if (read(fix->wake_fd, &count, sizeof(count)) < 0)
 			assert_int_equal(errno, EAGAIN);
 	}
-	if (peek(&fix->hold) || fix->options.mode == FIXTURE_IDLE)
-		return false;
 	if (fix->reader)
 		vhu_reader_online(fix->reader);
+	/* looked at online: who sets it and waits for the readers knows that no burst follows */
+	if (peek(&fix->hold) || fix->options.mode == FIXTURE_IDLE)
+		return false;
 	for (unsigned int i = 1; i < fix->options.nr_rings; i += 2) {
 		if (!peek(&fix->ring[i].running) || !peek(&fix->ring[i].pending))
 			continue;

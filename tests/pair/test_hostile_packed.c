@@ -465,7 +465,9 @@ static void writable_parts(struct hostile *h)
 				    { gpa, 12 + FRAME, 2, 0 } };
 
 	/* write before read; then right, but not for a transmit ring */
+	fixture_forget_reasons(&h->victim);
 	dropped(h, chain, 2, VHU_NET_DROP_BAD_CHAIN);
+	fixture_check_reason(&h->victim, "ring 1|readable part after a writable one");
 	chain[0].flags = DRV_DESC_NEXT;
 	chain[1].flags = DRV_DESC_WRITE;
 	dropped(h, chain, 2, VHU_NET_DROP_BAD_CHAIN);
@@ -493,9 +495,15 @@ static void write_in_a_table(struct hostile *h)
 		drv_mem_write(&h->drv.mem, table, inner, sizeof(inner));
 		delivered(h, &outer, 1, 7);
 		assert_true(drv_net_verify(drv_mem_ptr(&h->drv.mem, gpa + 12), FRAME, 7));
-		if (bits == 7)
-			continue;
 		dp_put_raw(rx, &outer, 1);
+		if (bits == 7) {
+			assert_int_equal(fixture_push(&h->victim, 0, frame, FRAME, NULL), 0);
+			assert_int_equal(dp_at(rx, rx->used).flags & DRV_DESC_WRITE,
+					 DRV_DESC_WRITE);
+			assert_int_equal(dp_at(rx, rx->used).len, 12 + FRAME);
+			assert_memory_equal(drv_mem_ptr(&h->drv.mem, gpa + 12), frame, FRAME);
+			continue;
+		}
 		assert_int_equal(fixture_push(&h->victim, 0, frame, FRAME, NULL), -ENOSPC);
 		assert_int_equal(vhu_net_commit(vhu_backend_queue(h->victim.backend, 0)), 0);
 		assert_int_equal(dp_at(rx, rx->used).flags & DRV_DESC_WRITE, 0);

@@ -18,7 +18,9 @@
 
 enum {
 	DEATHS = 60,
-	SIZE = 128,
+	SIZE = 256,
+	/* frames on their way: what is echoed, also twice, before anybody looks has to find buffers */
+	MANY = 96,
 	FRAME = 100,
 };
 
@@ -113,6 +115,8 @@ static void start_device(struct killed *k)
 	drv_do(drv, VHU_SET_INFLIGHT_FD, &k->desc, sizeof(k->desc), &k->fd, 1);
 	drv_set_mem(drv);
 	for (unsigned int i = 0; i < 2; i++) {
+		/* first: a ring that is not enabled for a while takes frames and drops them */
+		drv_enable_ring(drv, i, true);
 		if (k->is_packed) {
 			if (!k->packed[i].desc)
 				dp_init(&k->packed[i], drv, i, SIZE);
@@ -122,7 +126,6 @@ static void start_device(struct killed *k)
 		} else {
 			drv_start_ring(drv, i, drv_ring_used_idx(&drv->ring[i]));
 		}
-		drv_enable_ring(drv, i, true);
 	}
 	drv_check_in_step(drv);
 }
@@ -179,8 +182,10 @@ static void kick_all(struct killed *k)
 /* One round of traffic; sends no more than up to limit frames in all. */
 static void round_of_traffic(struct killed *k, uint32_t limit)
 {
-	/* fewer on their way than there are buffers: none is dropped for want of one */
-	while (k->sent < limit && k->sent - k->back < SIZE / 4 && send_one(k))
+	/* fewer on their way than there are buffers: none is dropped for want of one, and these first,
+	 * as the backend may be looking all the time */
+	kick_all(k);
+	while (k->sent < limit && k->sent - k->back < MANY / 3 && send_one(k))
 		;
 	kick_all(k);
 	while (receive_one(k))
@@ -226,7 +231,7 @@ static void killed_again_and_again(bool is_packed)
 		assert_true(
 			check_until((round_of_traffic(k, UINT32_MAX), false), k->back >= until));
 		/* in the midst of the next bursts */
-		while (k->sent - k->back < SIZE / 4 * 3 && send_one(k))
+		while (k->sent - k->back < MANY && send_one(k))
 			;
 		kick_all(k);
 		spin(wait % 64 * 4);

@@ -202,6 +202,26 @@ static void new_call_fd_gets_what_the_old_one_may_have_missed(void **state)
 	assert_true(check_until(fixture_pump(NULL), dp_calls(tx) > 0));
 }
 
+/* Who served the ring before us may have died between its used descriptors and its call. */
+static void call_that_somebody_before_us_missed_is_made_at_the_start(void **state)
+{
+	uint32_t base;
+
+	packed_mode(state, FIXTURE_SINK, 5);
+	for (unsigned int i = 0; i < 12; i++) {
+		add(1);
+		dp_kick(tx);
+		assert_true(check_until(fixture_pump(NULL), dp_has_used(tx)));
+		dp_net_reap(tx);
+		fixture_settle();
+		base = dp_stop_ring(tx);
+		dp_set_event(tx, dp_advance(tx->used, 4, 5), DP_DESC);
+		dp_calls(tx);
+		dp_start_ring(tx, base);
+		assert_true(check_until(fixture_pump(NULL), dp_calls(tx) > 0));
+	}
+}
+
 /*
  * ---- Driver to device ----
  */
@@ -314,6 +334,7 @@ int main(void)
 		packed_test(batch_in_order_calls_by_all_its_places),
 		packed_test(receive_ring_calls_by_the_same_rules),
 		packed_test(new_call_fd_gets_what_the_old_one_may_have_missed),
+		packed_test(call_that_somebody_before_us_missed_is_made_at_the_start),
 		packed_test(arm_asks_for_exactly_the_next_place),
 		packed_test(kicks_without_event_index_follow_the_flag),
 		packed_test(one_kick_wakes_a_sleeping_device_and_no_more_are_asked_for),

@@ -158,6 +158,33 @@ static void indirect_tables_of_all_lengths(void **state)
 	assert_int_equal(p->fix.complaints, 0);
 }
 
+/* As long as the ring may be a table, but no longer than 1024 is what is followed. */
+static void table_of_more_than_1024_is_refused_in_a_large_ring(void **state)
+{
+	uint64_t table, gpa;
+
+	packed_mode(state, FIXTURE_SINK, 2000);
+	table = drv_mem_alloc(&p->drv.mem, 0, 2000 * sizeof(struct dp_desc), 16);
+	gpa = drv_mem_alloc(&p->drv.mem, 0, 100, 16);
+	for (unsigned int i = 0; i < 2000; i++) {
+		struct dp_desc d = { gpa, i ? 0 : 100, 0, 0 };
+
+		drv_mem_write(&p->drv.mem, table + i * sizeof(d), &d, sizeof(d));
+	}
+	for (uint32_t nr = 1023; nr < 1027; nr++) {
+		dp_put_raw(tx,
+			   &(struct dp_desc){ table, nr * (uint32_t)sizeof(struct dp_desc), 9,
+					      DRV_DESC_INDIRECT },
+			   1);
+		dp_kick_always(tx);
+		tx->nr_free = 0;
+		assert_true(check_until(fixture_pump(NULL), dp_has_used(tx)));
+		dp_skip_used(tx, 1);
+		assert_int_equal(fixture_frames(&p->fix), nr > 1024 ? 2 : nr - 1022);
+	}
+	fixture_check_reason(&p->fix, "ring 1|1024");
+}
+
 /*
  * ---- The used side ----
  */
@@ -417,6 +444,7 @@ int main(void)
 		packed_test(chains_cross_the_end_at_every_place),
 		packed_test(chains_are_completed_in_the_order_of_available),
 		packed_test(indirect_tables_of_all_lengths),
+		packed_test(table_of_more_than_1024_is_refused_in_a_large_ring),
 		packed_test(merged_buffers_appear_together),
 		packed_test(what_is_taken_back_was_never_there),
 		packed_test(stop_and_start_at_every_place),

@@ -621,8 +621,11 @@ static void bed_die(struct bed *bed, bool resubmit)
 	assert_int_equal(vhu_driver_outstanding(bed->driver), before);
 	rdev_init(&bed->dev, bed->memory, bed->driver);
 	rdev_start(&bed->dev, base);
-	/* a frontend kicks at a start; a driver that sleeps goes on doing so, and asks for calls */
+	/* a frontend kicks at a start, and whoever took over looks what had been used */
 	bed->device_sleeps = false;
+	while (bed_take(bed))
+		;
+	/* but a driver that sleeps goes on doing so, and asks for calls */
 }
 
 static void deaths(uint64_t features, uint32_t num)
@@ -634,9 +637,11 @@ static void deaths(uint64_t features, uint32_t num)
 	for (unsigned int death = 0; death < 300; death++) {
 		for (unsigned int n = below(&bed, 60); n; n--)
 			bed_step(&bed);
-		/* or it dies between writing what it used and saying so */
+		/* or it dies between writing what it used and saying so, or between that and a call */
 		if (below(&bed, 2))
 			bed_show_used(&bed);
+		else if (below(&bed, 2))
+			rdev_publish(&bed.dev);
 		bed_die(&bed, below(&bed, 2));
 	}
 	vhu_driver_get_stats(bed.driver, &stats);

@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <poll.h>
 #include <pthread.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -158,9 +159,132 @@ static void no_notification_is_lost_and_no_byte_is_seen_too_early(void **state)
 				    sizes[s]);
 }
 
+/*
+ * ---- The moment itself ----
+ *
+ * One side publishes while the other asks to be notified, both at once, many times: at least one of
+ * them has to see the other. Without either barrier, both stores can be late.
+ */
+
+enum {
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+	MEETINGS = 5000,
+#else
+	MEETINGS = 50000,
+#endif
+	JITTER = 64,
+};
+
+struct meeting {
+	struct rdev dev;
+	struct vhu_driver *driver;
+	bool is_call;	   /* the driver waits for a call; else the device for a kick */
+	uint32_t go, done; /* number of the meeting */
+	uint32_t jitter;
+	bool device_noticed; /* has work, or was asked to notify */
+};
+
+static void wait_for(const uint32_t *number, uint32_t n)
+{
+	for (uint32_t spins = 0; __atomic_load_n(number, __ATOMIC_ACQUIRE) != n; spins++)
+		if (spins % 1024 == 1023)
+			sched_yield();
+}
+
+static void delay(uint32_t n)
+{
+	while (n--)
+		__asm__ volatile("" ::: "memory");
+}
+
+static void *meeting_device(void *arg)
+{
+	struct meeting *m = arg;
+
+	for (uint32_t n = 1; n <= MEETINGS; n++) {
+		wait_for(&m->go, n);
+		delay(m->jitter % JITTER);
+		if (m->is_call) {
+			m->device_noticed = rdev_publish(&m->dev);
+		} else {
+			rdev_set_kicks(&m->dev, true);
+			m->device_noticed = rdev_has_avail(&m->dev);
+		}
+		__atomic_store_n(&m->done, n, __ATOMIC_RELEASE);
+	}
+	return NULL;
+}
+
+static void take_back(struct meeting *m)
+{
+	struct rdev_chain chain;
+	struct vhu_used used;
+
+	while (rdev_pop(&m->dev, &chain))
+		rdev_push(&m->dev, chain.id, 0, 1, chain.entries);
+	rdev_publish(&m->dev);
+	while (vhu_driver_take(m->driver, &used) == 1)
+		;
+	rdev_set_kicks(&m->dev, false);
+	vhu_driver_disarm(m->driver);
+}
+
+static void meet(struct meeting *m, uint32_t n, uint64_t *random)
+{
+	const struct vhu_buffer one = { .gpa = 1, .len = 1 };
+	struct rdev_chain chain;
+	bool noticed;
+
+	assert_int_equal(vhu_driver_add(m->driver, &one, 1, 0, n), 0);
+	if (m->is_call) {
+		vhu_driver_publish(m->driver);
+		assert_true(rdev_pop(&m->dev, &chain));
+		rdev_push(&m->dev, chain.id, 0, 1, chain.entries);
+	}
+	m->jitter = rdev_random(random, JITTER);
+	__atomic_store_n(&m->go, n, __ATOMIC_RELEASE);
+	delay(JITTER + rdev_random(random, 2 * JITTER));
+	if (m->is_call)
+		noticed = vhu_driver_arm(m->driver);
+	else
+		noticed = vhu_driver_publish(m->driver);
+	wait_for(&m->done, n);
+	if (!noticed && !m->device_noticed)
+		fail_msg("meeting %u: neither side saw the other", n);
+	take_back(m);
+}
+
+static void publishing_and_asking_at_once_never_miss_each_other(void **state)
+{
+	(void)state;
+	for (unsigned int i = 0; i < 8; i++) {
+		static struct meeting m;
+		struct vhu_driver_options options = { .size = sizeof(options), .num = 4 };
+		struct vhu_memory *memory;
+		uint64_t random = i;
+		pthread_t thread;
+
+		memset(&m, 0, sizeof(m));
+		assert_int_equal(vhu_memory_new(&memory), 0);
+		assert_int_equal(vhu_memory_add(memory, 0x100000, 1 << 20, 0), 0);
+		options.memory = memory;
+		options.features = (i & 1 ? PACKED : 0) | (i & 2 ? EVENT : 0);
+		m.is_call = i & 4;
+		assert_int_equal(vhu_driver_new(&m.driver, &options), 0);
+		rdev_init(&m.dev, memory, m.driver);
+		assert_int_equal(pthread_create(&thread, NULL, meeting_device, &m), 0);
+		for (uint32_t n = 1; n <= MEETINGS; n++)
+			meet(&m, n, &random);
+		pthread_join(thread, NULL);
+		vhu_driver_free(m.driver);
+		vhu_memory_free(memory);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(publishing_and_asking_at_once_never_miss_each_other),
 		cmocka_unit_test(no_notification_is_lost_and_no_byte_is_seen_too_early),
 	};
 

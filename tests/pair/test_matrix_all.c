@@ -1,0 +1,11 @@
+/* SPDX-License-Identifier: MIT */
+/* tier: check */
+/* tsan */
+/* timeout: 600 */
+/* Both halves of the library against each other: all sets of ring features, 1, 2 and 8 queue pairs. */
+#include "matrix.h"
+
+int main(void)
+{
+	return matrix_main(true, 4000);
+}
