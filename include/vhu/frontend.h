@@ -194,8 +194,8 @@ VHU_API int vhu_frontend_call_fd(const struct vhu_frontend *frontend, unsigned i
 /*
  * Data threads of ring drivers keep off them until done was called: the library looks where they
  * stand. Starts all described rings, or none: what was done is undone on an error. In this order: features,
- * memory, log, in-flight region, for each ring call fd, size, base, addresses, err fd, kick fd; then
- * ENABLE, status DRIVER_OK where agreed, and a kick for each ring. Before the backend was greeted:
+ * call fds, memory, log, in-flight region, for each ring size, base, addresses, err fd, ENABLE, kick
+ * fd; then status DRIVER_OK where agreed, and a kick for each ring. Before the backend was greeted:
  * as soon as it is.
  */
 VHU_API int vhu_frontend_start(struct vhu_frontend *frontend, vhu_done_fn *done, void *arg);

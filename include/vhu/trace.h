@@ -13,15 +13,15 @@ extern "C" {
 
 enum vhu_event_kind {
 	VHU_EVENT_CONNECTED,
-	VHU_EVENT_CLOSED,      /* text: the reason */
+	VHU_EVENT_CLOSED, /* text: the reason */
 	/* A backend has requests coming in on the main channel, and asks on its own; a frontend the reverse. */
-	VHU_EVENT_REQUEST_IN,  /* msg */
-	VHU_EVENT_REPLY_OUT,   /* msg */
-	VHU_EVENT_REQUEST_OUT, /* msg */
-	VHU_EVENT_REPLY_IN,    /* msg */
-	VHU_EVENT_REFUSED,     /* text: the reason; request: what was refused */
-	VHU_EVENT_RING_STATE,  /* ring, from, to: enum vhu_ring_state */
-	VHU_EVENT_RING_BROKEN, /* ring, text: the reason */
+	VHU_EVENT_REQUEST_IN,	/* msg */
+	VHU_EVENT_REPLY_OUT,	/* msg */
+	VHU_EVENT_REQUEST_OUT,	/* msg */
+	VHU_EVENT_REPLY_IN,	/* msg */
+	VHU_EVENT_REFUSED,	/* text: the reason; request: what was refused */
+	VHU_EVENT_RING_STATE,	/* ring, from, to: enum vhu_ring_state */
+	VHU_EVENT_RING_BROKEN,	/* ring, text: the reason */
 	VHU_EVENT_DEVICE_STATE, /* of a frontend; from, to: enum vhu_device_state */
 	VHU_EVENT_KIND_END,
 };

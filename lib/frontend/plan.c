@@ -114,13 +114,24 @@ static void greet_done(struct vhu_frontend *fe)
 
 static int start_ring(struct vhu_frontend *fe, struct job *job, unsigned int i)
 {
-	const uint8_t order[] = { VHU_SET_VRING_NUM, VHU_SET_VRING_BASE, VHU_SET_VRING_ADDR,
-				  VHU_SET_VRING_ERR, VHU_SET_VRING_KICK };
-	int err = 0;
+	const struct fe_ring *ring = &fe->rings[i];
+	int err = add(job, VHU_SET_VRING_NUM, i, 0, 0);
 
-	for (size_t k = 0; k < VHU_ARRAY_SIZE(order) && !err; k++)
-		err = add(job, order[k], i, 0, 0);
-	if (!err && !fe->rings[i].masked)
+	if (!err)
+		err = add(job, VHU_SET_VRING_BASE, i, 0, 0);
+	if (!err)
+		err = add(job, VHU_SET_VRING_ADDR, i, 0, 0);
+	if (!err)
+		err = add(job, VHU_SET_VRING_ERR, i, 0, 0);
+	/*
+	 * Before the kick fd: what stands in a ring that runs and is not enabled is taken and dropped. Also
+	 * that it is not enabled: a backend keeps the bit over a stop.
+	 */
+	if (!err && vhu_has_bit(fe->features, VHU_F_PROTOCOL_FEATURES_BIT))
+		err = add(job, VHU_SET_VRING_ENABLE, i, ring->enabled, 0);
+	if (!err)
+		err = add(job, VHU_SET_VRING_KICK, i, 0, 0);
+	if (!err && !ring->masked)
 		err = add(job, VHU_SET_VRING_CALL, i, 0, 0);
 	return err;
 }
@@ -156,7 +167,6 @@ static int start_device(struct vhu_frontend *fe, struct job *job, struct vhu_rea
 
 static int plan_start(struct vhu_frontend *fe, struct job *job, struct vhu_reason *why)
 {
-	bool enables = vhu_has_bit(fe->features, VHU_F_PROTOCOL_FEATURES_BIT);
 	unsigned int used = 0;
 	int err;
 
@@ -182,11 +192,6 @@ static int plan_start(struct vhu_frontend *fe, struct job *job, struct vhu_reaso
 	for (unsigned int i = 0; i < fe->nr_rings && !err; i++) {
 		if (is_used(fe, i))
 			err = start_ring(fe, job, i);
-	}
-	/* also that it is not: a backend keeps the bit over a stop */
-	for (unsigned int i = 0; i < fe->nr_rings && !err && enables; i++) {
-		if (is_used(fe, i))
-			err = add(job, VHU_SET_VRING_ENABLE, i, fe->rings[i].enabled, 0);
 	}
 	if (!err && vhu_fe_has(fe, VHU_P_STATUS_BIT))
 		err = add(job, VHU_SET_STATUS, 0,

@@ -5,16 +5,11 @@
 #include <vhu/trace.h>
 
 static const char *const event_names[VHU_EVENT_KIND_END] = {
-	[VHU_EVENT_CONNECTED] = "connected",
-	[VHU_EVENT_CLOSED] = "closed",
-	[VHU_EVENT_REQUEST_IN] = "request in",
-	[VHU_EVENT_REPLY_OUT] = "reply out",
-	[VHU_EVENT_REQUEST_OUT] = "request out",
-	[VHU_EVENT_REPLY_IN] = "reply in",
-	[VHU_EVENT_REFUSED] = "refused",
-	[VHU_EVENT_RING_STATE] = "ring state",
-	[VHU_EVENT_RING_BROKEN] = "ring broken",
-	[VHU_EVENT_DEVICE_STATE] = "device state",
+	[VHU_EVENT_CONNECTED] = "connected",	 [VHU_EVENT_CLOSED] = "closed",
+	[VHU_EVENT_REQUEST_IN] = "request in",	 [VHU_EVENT_REPLY_OUT] = "reply out",
+	[VHU_EVENT_REQUEST_OUT] = "request out", [VHU_EVENT_REPLY_IN] = "reply in",
+	[VHU_EVENT_REFUSED] = "refused",	 [VHU_EVENT_RING_STATE] = "ring state",
+	[VHU_EVENT_RING_BROKEN] = "ring broken", [VHU_EVENT_DEVICE_STATE] = "device state",
 };
 
 static const char *const state_names[VHU_RING_STATE_END] = {

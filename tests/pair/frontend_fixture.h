@@ -79,6 +79,10 @@ struct front {
 	bool is_gone; /* between gone() and back() */
 	char texts[8192];
 
+	/* Called by front_echo() after every few frames; may change what it likes. */
+	void (*meddle)(struct front *front);
+	unsigned int turn;
+
 	struct front *next;
 };
 

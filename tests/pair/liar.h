@@ -92,8 +92,10 @@ struct liar {
 	struct liar_options options;
 	char dir[64], path[96];
 	int listen_fd;
-	int sock;    /* -1: nobody is there */
-	int channel; /* of SET_BACKEND_REQ_FD, or -1 */
+	const char
+		*goes_to; /* a frontend that listens, whenever there is no connection; NULL: none */
+	int sock;	  /* -1: nobody is there */
+	int channel;	  /* of SET_BACKEND_REQ_FD, or -1 */
 
 	/* The lie. */
 	liar_fn *lie;

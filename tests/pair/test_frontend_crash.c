@@ -185,7 +185,7 @@ static void finish(struct world *w)
 	assert_int_equal(stats.taken, NR_FRAMES);
 	if (w->inflight)
 		assert_int_equal(stats.resubmitted, 0);
-	else
+	else if (!w->threaded) /* a thread may have been quick enough each time */
 		assert_true(stats.resubmitted > 0);
 }
 

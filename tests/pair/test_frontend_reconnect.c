@@ -583,7 +583,7 @@ static void coming_and_going_leaves_nothing_behind(void **state)
 	struct lab *lab = running(state, NULL, NULL);
 	struct tally before;
 
-	for (unsigned int i = 0; i < 120; i++) {
+	for (unsigned int i = 0; i < 60; i++) {
 		if (i == 20)
 			tally_take(&before);
 		liar_forget(&lab->liar);

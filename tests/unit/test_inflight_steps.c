@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* tier: fast */
+/* tier: check */
 /* timeout: 300 */
 /*
  * A backend killed between any two of its instructions. A child serves a ring with an in-flight
@@ -134,7 +134,7 @@ static void step_through(bool packed)
 		skip();
 	}
 	while (WIFSTOPPED(status)) {
-		if (memcmp(last, w, sizeof(*w)) != 0) {
+		if (memcmp((const uint8_t *)last, (const uint8_t *)w, sizeof(*w)) != 0) {
 			memcpy(last, w, sizeof(*w));
 			memcpy(copy, w, sizeof(*w));
 			goes_on_one_by_one(copy, packed);
