@@ -242,30 +242,38 @@ static void dispatch(struct loop_source *source, uint32_t events)
 	}
 }
 
-int loop_run(struct loop *loop)
+int loop_turn(struct loop *loop, int timeout_ms)
 {
 	struct epoll_event events[LOOP_EVENTS];
+	int nr = epoll_wait(loop->epoll_fd, events, LOOP_EVENTS, timeout_ms);
 
+	if (nr < 0 && errno != EINTR)
+		return -errno;
+	loop->dispatching = true;
+	for (int i = 0; i < nr; i++) {
+		struct loop_source *source = events[i].data.ptr;
+
+		if (!source->removed)
+			dispatch(source, events[i].events);
+	}
+	loop->dispatching = false;
+	while (loop->removed) {
+		struct loop_source *source = loop->removed;
+
+		loop->removed = source->next;
+		free_source(source);
+	}
+	return 0;
+}
+
+int loop_run(struct loop *loop)
+{
 	loop->stopped = false;
 	while (!loop->stopped) {
-		int nr = epoll_wait(loop->epoll_fd, events, LOOP_EVENTS, -1);
+		int err = loop_turn(loop, -1);
 
-		if (nr < 0 && errno != EINTR)
-			return -errno;
-		loop->dispatching = true;
-		for (int i = 0; i < nr; i++) {
-			struct loop_source *source = events[i].data.ptr;
-
-			if (!source->removed)
-				dispatch(source, events[i].events);
-		}
-		loop->dispatching = false;
-		while (loop->removed) {
-			struct loop_source *source = loop->removed;
-
-			loop->removed = source->next;
-			free_source(source);
-		}
+		if (err)
+			return err;
 	}
 	return loop->status;
 }

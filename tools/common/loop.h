@@ -45,6 +45,9 @@ void loop_remove(struct loop_source *source);
 
 /* Runs until loop_stop(); the status given there, or -errno. */
 int loop_run(struct loop *loop);
+/* One round, for programs that have other work: waits up to timeout_ms (-1: for ever, 0: not at all)
+ * for something to happen, and serves it. 0 or -errno. */
+int loop_turn(struct loop *loop, int timeout_ms);
 void loop_stop(struct loop *loop, int status);
 
 /* CLOCK_MONOTONIC. */

@@ -88,10 +88,13 @@ int sandbox_become(const char *user, char text[SANDBOX_TEXT])
 	return 0;
 }
 
-static int drop_capabilities(char *text)
+/* keep: the low 32 of them, a bit each; the others go. */
+static int drop_capabilities(uint32_t keep, char *text)
 {
 	struct __user_cap_header_struct header = { .version = _LINUX_CAPABILITY_VERSION_3 };
-	struct __user_cap_data_struct none[_LINUX_CAPABILITY_U32S_3] = { 0 };
+	struct __user_cap_data_struct kept[_LINUX_CAPABILITY_U32S_3] = {
+		{ .effective = keep, .permitted = keep },
+	};
 
 	/* These two need CAP_SETPCAP. Who lacks that has nothing to lose by them. */
 	for (unsigned long cap = 0; !prctl(PR_CAPBSET_DROP, cap, 0, 0, 0); cap++)
@@ -101,7 +104,7 @@ static int drop_capabilities(char *text)
 		      SECBIT_NO_SETUID_FIXUP_LOCKED,
 	      0, 0, 0);
 	prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0);
-	if (syscall(SYS_capset, &header, none) < 0)
+	if (syscall(SYS_capset, &header, kept) < 0)
 		return failed(text, errno, "giving up capabilities");
 	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
 		return failed(text, errno, "PR_SET_NO_NEW_PRIVS");
@@ -124,6 +127,7 @@ static const struct sandbox_call common_calls[] = {
 	/* Bytes: sockets, eventfds, timers, standard error and output. */
 	CALL(read, "eventfds, timers, signals, files"),
 	CALL(readv, "the same in pieces"),
+	CALL(preadv2, "an eventfd whose peer may have made it blocking"),
 	CALL(write, "eventfds (a call or kick), the log, output"),
 	CALL(writev, "the same in pieces"),
 	CALL(close, "every fd in the end"),
@@ -173,6 +177,7 @@ static const struct sandbox_call common_calls[] = {
 	CALL(mremap, "realloc()"),
 	CALL(madvise, "memory of peers out of core dumps, free()"),
 	CALL(brk, "malloc()"),
+	CALL(sysinfo, "qsort(), which asks how much memory there is"),
 	CALL(getrandom, "malloc() and hash seeds"),
 	/* Threads of our own; no other process. */
 	CALL_IF(clone, 0, CLONE_THREAD, CLONE_THREAD, "pthread_create()"),
@@ -263,9 +268,16 @@ static int install_filter(const struct sandbox_call *calls, size_t nr_calls, cha
 int sandbox_enter(const struct sandbox_call *calls, size_t nr_calls, bool with_filter,
 		  char text[SANDBOX_TEXT])
 {
-	int err = drop_capabilities(text);
+	int err = drop_capabilities(0, text);
 
 	if (!err && with_filter)
 		err = install_filter(calls, nr_calls, text);
 	return err;
+}
+
+int sandbox_keep_net_admin(void)
+{
+	char text[SANDBOX_TEXT];
+
+	return drop_capabilities(UINT32_C(1) << CAP_NET_ADMIN, text);
 }

@@ -36,6 +36,9 @@ int sandbox_become(const char *user, char text[SANDBOX_TEXT]);
 int sandbox_enter(const struct sandbox_call *calls, size_t nr_calls, bool with_filter,
 		  char text[SANDBOX_TEXT]);
 
+/* For a process that does nothing else: gives up all capabilities but CAP_NET_ADMIN. 0 or -errno. */
+int sandbox_keep_net_admin(void);
+
 /* Whether this program can filter at all: built with libseccomp, and without a sanitizer. */
 bool sandbox_has_filter(void);
 

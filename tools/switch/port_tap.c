@@ -1,26 +1,21 @@
 // SPDX-License-Identifier: MIT
 /*
  * Ports whose other end is a tap interface of the kernel. Offloads pass both ways in the net header
- * that the kernel shares with virtio (Linux, tuntap.rst; uapi virtio_net.h).
+ * that the kernel shares with virtio.
  */
 
 #include <errno.h>
-#include <fcntl.h>
-#include <linux/if_tun.h>
-#include <net/if.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <sys/mman.h>
-#include <sys/socket.h>
 #include <syslog.h>
 #include <unistd.h>
 
+#include "common/tap.h"
 #include "switch/control.h"
 
 enum {
-	HDR_LEN = 12,	    /* with num_buffers, as virtio 1.x has it */
 	FRAME_ROOM = 65664, /* VHU_NET_HEAD_ROOM and VHU_NET_FRAME_MAX, in whole cache lines */
 	TAP_CAPS = VHU_NET_CAP_CSUM | VHU_NET_CAP_TSO4 | VHU_NET_CAP_TSO6 | VHU_NET_CAP_ECN,
 };
@@ -39,57 +34,35 @@ struct tap {
 /* Needs a privilege that a program given a ready-made interface may lack: then its maker did it. */
 static void bring_up(const struct sw_port *port)
 {
-	/* Any kind of socket takes these requests, and this kind is needed anyway. */
-	int sock = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-	struct ifreq req = { 0 };
+	const char *name = port->spec.target;
+	int control_fd = tap_control_open(), err;
 
-	if (sock < 0)
+	if (control_fd < 0)
 		return;
-	memcpy(req.ifr_name, port->spec.target, strlen(port->spec.target));
-	if (port->spec.mtu) {
-		req.ifr_mtu = (int)port->spec.mtu;
-		if (ioctl(sock, SIOCSIFMTU, &req))
-			sw_log(port->sw, LOG_WARNING, "%s: mtu %u of %s cannot be set: %s",
-			       port->spec.name, port->spec.mtu, port->spec.target, strerror(errno));
-	}
-	if (!ioctl(sock, SIOCGIFFLAGS, &req) && !(req.ifr_flags & IFF_UP)) {
-		req.ifr_flags = (short)(req.ifr_flags | IFF_UP);
-		if (ioctl(sock, SIOCSIFFLAGS, &req))
-			sw_log(port->sw, LOG_WARNING, "%s: %s cannot be brought up: %s",
-			       port->spec.name, port->spec.target, strerror(errno));
-	}
-	close(sock);
+	err = port->spec.mtu ? tap_set_mtu(control_fd, name, port->spec.mtu) : 0;
+	if (err)
+		sw_log(port->sw, LOG_WARNING, "%s: mtu %u of %s cannot be set: %s", port->spec.name,
+		       port->spec.mtu, name, strerror(-err));
+	err = tap_bring_up(control_fd, name);
+	if (err)
+		sw_log(port->sw, LOG_WARNING, "%s: %s cannot be brought up: %s", port->spec.name,
+		       name, strerror(-err));
+	close(control_fd);
 }
 
 static int attach(struct sw_port *port, struct tap *tap, char *err, size_t size)
 {
-	const char *name = port->spec.target;
-	struct ifreq req = { .ifr_flags = IFF_TAP | IFF_NO_PI | IFF_VNET_HDR };
-	int hdr_len = HDR_LEN, little_endian = 1, ret;
+	char name[IFNAMSIZ] = "";
+	int ret;
 
-	tap->fd = open("/dev/net/tun", O_RDWR | O_NONBLOCK | O_CLOEXEC);
-	if (tap->fd < 0) {
-		ret = -errno;
-		snprintf(err, size, "/dev/net/tun: %s", strerror(-ret));
-		return ret;
-	}
-	memcpy(req.ifr_name, name, strlen(name));
-	if (ioctl(tap->fd, TUNSETIFF, &req)) {
-		ret = -errno;
-		snprintf(err, size, "%s: %s%s", name, strerror(-ret),
-			 ret == -EPERM ? " (to make an interface wants CAP_NET_ADMIN; one made "
-					 "for this user with ip tuntap does not)" :
-					 "");
-		return ret;
-	}
-	if (ioctl(tap->fd, TUNSETVNETHDRSZ, &hdr_len) ||
-	    ioctl(tap->fd, TUNSETVNETLE, &little_endian) ||
-	    ioctl(tap->fd, TUNSETOFFLOAD, TUN_F_CSUM | TUN_F_TSO4 | TUN_F_TSO6 | TUN_F_TSO_ECN)) {
-		ret = -errno;
+	memcpy(name, port->spec.target, strnlen(port->spec.target, IFNAMSIZ - 1));
+	tap->fd = tapfd_open(name, false, err, size);
+	if (tap->fd < 0)
+		return tap->fd;
+	ret = tapfd_set_offloads(tap->fd, TAP_CAPS);
+	if (ret)
 		snprintf(err, size, "%s: offloads: %s", name, strerror(-ret));
-		return ret;
-	}
-	return 0;
+	return ret;
 }
 
 static int tap_open(struct sw_port *port, char *err, size_t size)
@@ -156,36 +129,12 @@ static void tap_info(const struct sw_port *port, struct sw_port_info *info)
 
 /* ---- On a worker ---- */
 
-static uint16_t get_le16(const uint8_t *p)
-{
-	return (uint16_t)(p[0] | p[1] << 8);
-}
-
-static void put_le16(uint8_t *p, unsigned int value)
-{
-	p[0] = (uint8_t)value;
-	p[1] = (uint8_t)(value >> 8);
-}
-
-static void unpack_hdr(const uint8_t bytes[HDR_LEN], struct vhu_net_hdr *hdr)
-{
-	hdr->flags = bytes[0] & (VHU_NET_HDR_NEEDS_CSUM | VHU_NET_HDR_DATA_VALID);
-	/* What the kernel has checked is a gift that not every receiver takes; it need not be given. */
-	if (!(hdr->flags & VHU_NET_HDR_NEEDS_CSUM))
-		hdr->flags = 0;
-	hdr->gso_type = bytes[1];
-	hdr->hdr_len = get_le16(bytes + 2);
-	hdr->gso_size = get_le16(bytes + 4);
-	hdr->csum_start = get_le16(bytes + 6);
-	hdr->csum_offset = get_le16(bytes + 8);
-}
-
 /* Reads one frame into place i. 1: read. 0: read and of no use. -EAGAIN: there is none. */
 static int read_frame(struct tap *tap, unsigned int i)
 {
 	uint8_t *room = tap->rooms + (size_t)i * FRAME_ROOM + VHU_NET_HEAD_ROOM;
 	struct vhu_net_frame *frame = &tap->frames[i];
-	uint8_t hdr[HDR_LEN];
+	uint8_t hdr[TAP_HDR_LEN];
 	struct iovec iov[2] = {
 		{ .iov_base = hdr, .iov_len = sizeof(hdr) },
 		{ .iov_base = room, .iov_len = VHU_NET_FRAME_MAX },
@@ -194,10 +143,10 @@ static int read_frame(struct tap *tap, unsigned int i)
 
 	if (len < 0)
 		return errno == EINTR ? 0 : -EAGAIN;
-	if (len < HDR_LEN + SW_ETH_LEN)
+	if (len < TAP_HDR_LEN + SW_ETH_LEN)
 		return 0;
-	unpack_hdr(hdr, &frame->hdr);
-	frame->len = (uint32_t)(len - HDR_LEN);
+	tap_hdr_unpack(hdr, &frame->hdr);
+	frame->len = (uint32_t)(len - TAP_HDR_LEN);
 	frame->head = room;
 	frame->head_len = frame->len < VHU_NET_HEAD_MAX ? (uint16_t)frame->len : VHU_NET_HEAD_MAX;
 	frame->nr_iov = frame->len > VHU_NET_HEAD_MAX;
@@ -260,15 +209,11 @@ static int tap_push(struct sw_queue *queue, const struct vhu_net_frame *frame)
 {
 	const struct tap *tap = queue->port->kind;
 	struct iovec iov[VHU_NET_IOV_MAX];
-	uint8_t hdr[HDR_LEN] = { frame->hdr.flags, frame->hdr.gso_type };
+	uint8_t hdr[TAP_HDR_LEN];
 
 	if (frame->nr_iov + 2 > VHU_NET_IOV_MAX)
 		return -EMSGSIZE;
-	/* the guest's hint, and the kernel refuses one that is longer than the frame */
-	put_le16(hdr + 2, frame->hdr.hdr_len <= frame->len ? frame->hdr.hdr_len : 0);
-	put_le16(hdr + 4, frame->hdr.gso_size);
-	put_le16(hdr + 6, frame->hdr.csum_start);
-	put_le16(hdr + 8, frame->hdr.csum_offset);
+	tap_hdr_pack(hdr, &frame->hdr, frame->len);
 	iov[0] = (struct iovec){ .iov_base = hdr, .iov_len = sizeof(hdr) };
 	iov[1] = (struct iovec){ .iov_base = (void *)(uintptr_t)frame->head,
 				 .iov_len = frame->head_len };
