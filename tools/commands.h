@@ -11,6 +11,7 @@
 int cmd_switch(int argc, char **argv);
 int cmd_ctl(int argc, char **argv);
 int cmd_trace(int argc, char **argv);
+int cmd_bench(int argc, char **argv);
 int cmd_tap(int argc, char **argv);
 
 #endif

@@ -19,6 +19,7 @@ static const struct command {
 	{ "switch", cmd_switch, "join virtual machines and host interfaces in one Ethernet" },
 	{ "ctl", cmd_ctl, "look into a running switch, and change it" },
 	{ "trace", cmd_trace, "show every message between a frontend and a backend" },
+	{ "bench", cmd_bench, "carry and verify frames, and measure how fast" },
 	{ "tap", cmd_tap, "give this host an interface on anybody's vhost-user switch" },
 };
 #define NR_COMMANDS (sizeof(commands) / sizeof(commands[0]))
