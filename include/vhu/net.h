@@ -105,7 +105,7 @@ VHU_API int vhu_net_push(struct vhu_queue *queue, const struct vhu_net_frame *fr
  * -EFAULT: the receiver's memory vanished, nothing was published.
  */
 VHU_API int vhu_net_commit(struct vhu_queue *queue);
-/* Takes back what was pushed since the last commit. */
+/* Takes back what was pushed since the last commit; what was pulled and is not done comes again. */
 VHU_API void vhu_net_rewind(struct vhu_queue *queue);
 
 /* What a receiver takes whole, as flags. */

@@ -80,7 +80,7 @@ int vhu_fe_memory_plan(struct vhu_frontend *fe, struct job *job, struct vhu_reas
 	int err;
 
 	free(job->plan);
-	job->plan = malloc(sizeof(*job->plan));
+	job->plan = calloc(1, sizeof(*job->plan));
 	if (!job->plan)
 		return -ENOMEM;
 	err = vhu_fe_memory_now(fe, job->plan, why);

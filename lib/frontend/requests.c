@@ -48,7 +48,7 @@ int vhu_frontend_memory_changed(struct vhu_frontend *frontend, vhu_done_fn *done
 
 int vhu_frontend_log(struct vhu_frontend *frontend, bool on, vhu_done_fn *done, void *arg)
 {
-	if (!vhu_fe_is_greeted(frontend))
+	if (on && !vhu_fe_is_greeted(frontend))
 		return -ENOTCONN;
 	if (on && (!vhu_has_bit(frontend->offered, VHU_F_LOG_ALL_BIT) ||
 		   !vhu_fe_has(frontend, VHU_P_LOG_SHMFD_BIT)))

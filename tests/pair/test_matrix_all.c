@@ -7,5 +7,5 @@
 
 int main(void)
 {
-	return matrix_main(true, 4000);
+	return matrix_main(true, 2400);
 }
