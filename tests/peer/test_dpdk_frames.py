@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
 # tier: check
-# timeout: 180
+# timeout: 400
 """DPDK's virtio-user on both ports of a switch: what it sent and what it got have to be, to the
 frame and to the byte, what the switch says, also for frames that were dropped; it must not know
 how the switch counts."""
@@ -222,23 +222,14 @@ def features(bench):
     return [port["features_names"] for port in bench.switch.show("ports")["ports"]]
 
 
-def agreed_mergeable(bench):
-    if not all("MRG_RXBUF" in names for names in features(bench)):
-        raise Failure("mergeable buffers not agreed on: %s" % features(bench))
-    return "mergeable"
-
-
-def agreed_plain(bench):
-    if any("MRG_RXBUF" in names for names in features(bench)):
-        raise Failure("mergeable buffers agreed on: %s" % features(bench))
-    return "not mergeable"
-
-
-def agreed_split(bench):
-    for names in features(bench):
-        if "VERSION_1" not in names or "RING_PACKED" in names or "bit 34" in names:
-            raise Failure("agreed on: %s" % names)
-    return "split"
+def agreed(*want, without=()):
+    """A look that holds if all of these were agreed on, and none of those."""
+    def look(bench):
+        for names in features(bench):
+            if not set(want) <= set(names) or set(without) & set(names):
+                raise Failure("agreed on %s, not on %s without %s" % (names, want, without))
+        return " + ".join(want)
+    return look
 
 
 def both_queues(bench):
@@ -256,9 +247,9 @@ def both_queues(bench):
     return ", ".join(said)
 
 
-def flood(sizes, frames):
+def flood(sizes, frames, options=""):
     """One side sends as fast as it can; at first nobody takes anything, so the ring gets full."""
-    bench = Bench(apart=True)
+    bench = Bench(options=options, apart=True)
     said = []
     try:
         sender, receiver = bench.at[0][0], bench.at[1][0]
@@ -297,17 +288,37 @@ def flood(sizes, frames):
 
 def test(tap):
     tap.case("a_million_frames_of_each_size_pass_without_loss", lambda: loops(
-        (("64", MILLION), ("1518", MILLION), ("mixed", MILLION // 4)), look=agreed_mergeable))
+        (("64", MILLION), ("1518", MILLION), ("mixed", MILLION // 4)),
+        look=agreed("MRG_RXBUF", "IN_ORDER", without=("RING_PACKED",))))
     tap.case("a_million_frames_pass_a_switch_that_connects", lambda: loops(
         (("mixed", MILLION),), role="client"))
     tap.case("no_frame_is_lost_without_mergeable_buffers", lambda: loops(
         (("64", MILLION // 4), ("1518", MILLION // 4)), options=",mrg_rxbuf=0,in_order=0",
-        look=agreed_plain))
+        look=agreed("VERSION_1", without=("MRG_RXBUF", "IN_ORDER", "RING_PACKED"))))
     tap.case("no_frame_is_lost_with_two_queues_and_two_workers", lambda: loops(
         (("64", MILLION // 4), ("1518", MILLION // 4)), queues=2, look=both_queues))
-    tap.case("a_frontend_that_wants_packed_rings_gets_split_ones", lambda: loops(
-        (("mixed", MILLION // 4),), options=",packed_vq=1", look=agreed_split))
+    tap.case("a_million_frames_of_each_size_pass_packed_rings", lambda: loops(
+        (("64", MILLION), ("1518", MILLION), ("mixed", MILLION // 4)),
+        options=",packed_vq=1,in_order=0",
+        look=agreed("RING_PACKED", "MRG_RXBUF", without=("IN_ORDER",))))
+    tap.case("a_million_frames_of_each_size_pass_packed_rings_in_order", lambda: loops(
+        (("64", MILLION), ("1518", MILLION), ("mixed", MILLION // 4)),
+        options=",packed_vq=1,in_order=1", look=agreed("RING_PACKED", "MRG_RXBUF", "IN_ORDER")))
+    tap.case("no_frame_is_lost_in_packed_rings_without_mergeable_buffers", lambda: loops(
+        (("64", MILLION // 4), ("1518", MILLION // 4)),
+        options=",packed_vq=1,mrg_rxbuf=0,in_order=1",
+        look=agreed("RING_PACKED", "IN_ORDER", without=("MRG_RXBUF",))))
+    tap.case("no_frame_is_lost_in_split_rings_without_order", lambda: loops(
+        (("mixed", MILLION // 4),), options=",in_order=0",
+        look=agreed("MRG_RXBUF", without=("IN_ORDER", "RING_PACKED"))))
+    tap.case("no_frame_is_lost_with_two_queues_of_packed_rings", lambda: loops(
+        (("64", MILLION // 4), ("1518", MILLION // 4)), queues=2, options=",packed_vq=1",
+        look=both_queues))
+    tap.case("a_million_frames_pass_packed_rings_of_a_switch_that_connects", lambda: loops(
+        (("mixed", MILLION),), role="client", options=",packed_vq=1"))
     tap.case("what_a_flood_loses_at_a_full_ring_is_counted", flood, ("64", "1518"), MILLION)
+    tap.case("what_a_flood_loses_at_a_full_packed_ring_is_counted", flood, ("64", "1518"), MILLION,
+             ",packed_vq=1")
 
 
 if __name__ == "__main__":

@@ -42,6 +42,10 @@ static void on_let_go(void *arg, struct side *side)
 		(void)arg;
 		if (!lane->nr)
 			continue;
+		if (lane->is_device && lane->is_up) {
+			lane_put_back(lane);
+			continue;
+		}
 		lane->dropped += lane->nr - lane->done;
 		if (lane->is_up)
 			lane_done(lane);

@@ -47,6 +47,15 @@ void lane_done(struct lane *lane)
 		vhu_net_rx_done(lane->rx);
 }
 
+void lane_put_back(struct lane *lane)
+{
+	for (unsigned int i = 0; i < lane->nr; i++)
+		lane->received.bytes -= lane->frames[i].len;
+	lane->received.frames -= lane->nr;
+	vhu_net_rewind(lane->in);
+	lane_done(lane);
+}
+
 /* The frame that lies in buf, into the device's receive ring. */
 static int push_bytes(struct lane *lane, const uint8_t *buf, uint32_t len)
 {

@@ -65,6 +65,11 @@ enum {
 int lane_pull(struct lane *lane);
 /* Gives the burst back. */
 void lane_done(struct lane *lane);
+/*
+ * Device: as if the burst had not been taken. It comes again, and with it what was sent on already:
+ * rather twice than never.
+ */
+void lane_put_back(struct lane *lane);
 
 /* Makes and sends the flow's next frame. Its length; 0: no room now, or not running. */
 uint32_t lane_send_own(struct lane *lane);
