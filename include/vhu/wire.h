@@ -316,7 +316,8 @@ VHU_API int vhu_wire_check(enum vhu_channel channel, const struct vhu_msg *msg, 
 			   uint64_t protocol_features, unsigned int nr_rings,
 			   struct vhu_reason *why);
 
-/* The ring that a message names, or -1 (rows without VHU_ROW_RING, or too short a payload). */
+/* The ring that a message names, or -1 (rows without VHU_ROW_RING, too short a payload, a plain
+ * acknowledgement). */
 VHU_API int vhu_wire_ring(enum vhu_channel channel, const struct vhu_msg *msg);
 
 /* Whether a reply will follow this request, given what was agreed. */

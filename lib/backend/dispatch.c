@@ -44,7 +44,8 @@ static int send_reply(struct vhu_backend *be, const struct vhu_msg *reply, struc
 {
 	int err;
 
-	vhu_be_emit(be, VHU_EVENT_REPLY_OUT, reply, vhu_wire_ring(VHU_CHANNEL_MAIN, reply), NULL);
+	vhu_be_emit(be, VHU_EVENT_REPLY_OUT, reply, vhu_wire_ring(VHU_CHANNEL_MAIN, &be->request),
+		    NULL);
 	err = vhu_sock_send(be->sock, reply);
 	if (err)
 		return vhu_refuse(why, err, "the reply to request %u cannot be sent: %s",

@@ -185,6 +185,9 @@ int vhu_wire_ring(enum vhu_channel channel, const struct vhu_msg *msg)
 
 	if (!row || !(row->flags & VHU_ROW_RING) || msg->hdr.size < sizeof(uint64_t))
 		return -1;
+	/* an acknowledgement has no index, its value only looks like one */
+	if ((msg->hdr.flags & VHU_MSG_REPLY) && row->reply_payload != VHU_PAYLOAD_VRING_STATE)
+		return -1;
 	if (row->payload == VHU_PAYLOAD_VRING_FD || row->payload == VHU_PAYLOAD_AREA) {
 		/* bits above the flag have no meaning and have to be zero: judge them too */
 		if (msg->u64 & ~(uint64_t)(VHU_VRING_IDX_MASK | VHU_VRING_NOFD_MASK))

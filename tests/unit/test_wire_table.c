@@ -280,7 +280,13 @@ static void ring_fd_and_its_bit_exclude_each_other(void **state)
 		msg.nr_fds = 0;
 		assert_int_equal(check(&msg, all_bits, &why), 0);
 		assert_int_equal(vhu_wire_ring(VHU_CHANNEL_MAIN, &msg), 3);
+		/* its acknowledgement has a value in that place */
+		msg.hdr.flags |= VHU_MSG_REPLY;
+		assert_int_equal(vhu_wire_ring(VHU_CHANNEL_MAIN, &msg), -1);
 	}
+	vhu_msg_init(&msg, VHU_GET_VRING_BASE, VHU_MSG_REPLY, 8);
+	msg.state.index = 3;
+	assert_int_equal(vhu_wire_ring(VHU_CHANNEL_MAIN, &msg), 3);
 }
 
 static void ring_index_is_judged_at_full_width(void **state)
