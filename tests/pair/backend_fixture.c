@@ -205,13 +205,14 @@ static bool work(struct fixture *fix, unsigned int ring)
 		dropped |= drops > 0;
 		tell(&fix->drops[i], drops);
 	}
-	if (nr > 0 && fix->options.mode == FIXTURE_ECHO)
-		echo(fix, queue, vhu_backend_queue(fix->backend, ring - 1), nr);
 	for (int i = 0; i < nr && fix->options.mode == FIXTURE_SINK; i++)
 		keep_frame(fix, &frames[i]);
-	vhu_net_done(queue, fix->burst);
+	/* before anybody can have them back: who has them all finds them all counted */
 	if (nr > 0)
 		tell(&fix->nr_frames, (uint64_t)nr);
+	if (nr > 0 && fix->options.mode == FIXTURE_ECHO)
+		echo(fix, queue, vhu_backend_queue(fix->backend, ring - 1), nr);
+	vhu_net_done(queue, fix->burst);
 	if (nr == -EAGAIN) {
 		tell(&fix->nr_again, 1);
 		return dropped; /* stays pending: it is looked at again in any case */
