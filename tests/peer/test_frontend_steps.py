@@ -80,10 +80,10 @@ def of_bench(ring, queues):
     frontend, backend_path = path_of("b.fe"), path_of("b.be")
     backend = NetVhost([backend_path], queues=2)
     tracer = Tracer(frontend, backend_path)
-    run = Bench("loop", "--backend", frontend, "--ring", ring, "--queues", queues)
+    run = Bench("loop", "--backend", frontend, "--ring", ring, "--queues", queues, "--frames", 1000)
     try:
         said = judge(tracer.wait_ready(range(2 * queues)), range(2 * queues))
-        result = run.end()
+        result = run.wait()
         check(result["verify"]["unique"] and result["ok"], "no frames came back", result)
     finally:
         for one in (run, tracer, backend):
