@@ -5,11 +5,9 @@ check the counts are those that a measurement has."""
 # tier: fast check
 # timeout: 300
 
-import atexit
 import json
 import os
 import re
-import shutil
 import signal
 import socket
 import struct
@@ -17,53 +15,10 @@ import subprocess
 import sys
 import tempfile
 import time
-import traceback
 
-ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-VHU = os.path.abspath(os.environ.get("VHU") or os.path.join(os.environ.get("VHU_BUILD") or os.path.join(ROOT, "build"), "vhu"))
-PATIENCE = float(os.environ.get("VHU_PATIENCE", "1"))
+from cases import BASE, PATIENCE, VHU, check, main, running, test, wait_for
+
 LONG = os.environ.get("VHU_TIER", "fast") != "fast"
-BASE = tempfile.mkdtemp(prefix="vhu-bench-")
-TESTS = []
-running = []
-
-
-def clean_up():
-    for process in running:
-        if process.poll() is None:
-            process.send_signal(signal.SIGCONT)
-            process.kill()
-            process.wait()
-    shutil.rmtree(BASE, ignore_errors=True)
-
-
-atexit.register(clean_up)
-for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-    signal.signal(number, lambda n, _: sys.exit(128 + n))
-
-
-class Skip(Exception):
-    """The machine lacks what this needs."""
-
-
-def test(function):
-    TESTS.append(function)
-    return function
-
-
-def check(true, *said):
-    if not true:
-        raise AssertionError(" ".join(str(s) for s in said))
-
-
-def wait_for(what, look, seconds=20):
-    end = time.monotonic() + seconds * PATIENCE
-    while time.monotonic() < end:
-        seen = look()
-        if seen:
-            return seen
-        time.sleep(0.01)
-    raise AssertionError("waited in vain: " + what)
 
 
 class Bench:
@@ -575,33 +530,6 @@ def notified_sides_sleep_while_nothing_comes():
     sink.end()
     used = json.loads(sink.text())["cpu_seconds"]
     check(used < 0.3, "it used", used, "seconds of processor time")
-
-
-def main():
-    only = sys.argv[1:]
-    if not os.path.exists(VHU):
-        print("1..0 # SKIP %s has not been built" % VHU)
-        return 0
-    failed = 0
-    chosen = [t for t in TESTS if not only or t.__name__ in only]
-    print("1..%d" % len(chosen))
-    for i, function in enumerate(chosen, 1):
-        try:
-            function()
-            print("ok %d - %s" % (i, function.__name__))
-        except Skip as why:
-            print("ok %d - %s # SKIP %s" % (i, function.__name__, why))
-        except Exception:  # whatever it is, the next one runs
-            failed += 1
-            print("not ok %d - %s" % (i, function.__name__))
-            print("".join("# %s\n" % line for line in traceback.format_exc().splitlines()), end="")
-        sys.stdout.flush()
-        for process in running:
-            if process.poll() is None:
-                process.send_signal(signal.SIGCONT)
-                process.kill()
-                process.wait()
-    return 1 if failed else 0
 
 
 if __name__ == "__main__":

@@ -5,7 +5,6 @@ and backends of this script's own that do what they should not. It carries no tr
 # tier: fast
 # timeout: 120
 
-import atexit
 import json
 import mmap
 import os
@@ -20,54 +19,12 @@ import sys
 import tempfile
 import threading
 import time
-import traceback
 
-ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-VHU = os.path.abspath(os.environ.get("VHU") or os.path.join(os.environ.get("VHU_BUILD") or os.path.join(ROOT, "build"), "vhu"))
-PATIENCE = float(os.environ.get("VHU_PATIENCE", "1"))
+from cases import BASE, PATIENCE, VHU, Skip, check, main, running, test, wait_for
+
 # This script starts itself once more in a network namespace of its own, without being root if need be
 INSIDE = os.environ.get("VHU_TEST_INSIDE")
 NO_RIGHTS = ["setpriv", "--inh-caps=-all", "--bounding-set=-all"]
-BASE = tempfile.mkdtemp(prefix="vhu-tap-")
-TESTS = []
-running = []
-
-
-def clean_up():
-    for process in running:
-        if process.poll() is None:
-            process.kill()
-            process.wait()
-    shutil.rmtree(BASE, ignore_errors=True)
-
-
-atexit.register(clean_up)
-for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-    signal.signal(number, lambda n, _: sys.exit(128 + n))
-
-
-class Skip(Exception):
-    """The machine lacks what this needs."""
-
-
-def test(function):
-    TESTS.append(function)
-    return function
-
-
-def check(true, *said):
-    if not true:
-        raise AssertionError(" ".join(str(s) for s in said))
-
-
-def wait_for(what, look, seconds=10):
-    end = time.monotonic() + seconds * PATIENCE
-    while time.monotonic() < end:
-        seen = look()
-        if seen:
-            return seen
-        time.sleep(0.01)
-    raise AssertionError("waited in vain: " + what)
 
 
 def vhu(*words, prefix=()):
@@ -528,32 +485,6 @@ def a_backend_that_will_not_do_is_said_so_once():
         check(len(tap.log().splitlines()) <= 3, tap.log())
         check(not has_carrier("t"))
     backend.stop()
-
-
-def main():
-    only = sys.argv[1:]
-    if not os.path.exists(VHU):
-        print("1..0 # SKIP %s has not been built" % VHU)
-        return 0
-    failed = 0
-    chosen = [t for t in TESTS if not only or t.__name__ in only]
-    print("1..%d" % len(chosen))
-    for i, function in enumerate(chosen, 1):
-        try:
-            function()
-            print("ok %d - %s" % (i, function.__name__))
-        except Skip as why:
-            print("ok %d - %s # SKIP %s" % (i, function.__name__, why))
-        except Exception:  # whatever it is, the next one runs
-            failed += 1
-            print("not ok %d - %s" % (i, function.__name__))
-            print("".join("# %s\n" % line for line in traceback.format_exc().splitlines()), end="")
-        sys.stdout.flush()
-        for process in running:
-            if process.poll() is None:
-                process.kill()
-                process.wait()
-    return 1 if failed else 0
 
 
 def go_inside():

@@ -3,32 +3,19 @@
 to show."""
 
 import array
-import atexit
-import fcntl
 import json
 import os
-import pty
-import random
 import re
-import select
-import shutil
 import signal
 import socket
 import struct
 import subprocess
-import sys
 import tempfile
 import threading
-import time
-import traceback
 
-ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-VHU = os.environ.get("VHU") or os.path.join(os.environ.get("VHU_BUILD") or os.path.join(ROOT, "build"), "vhu")
-PATIENCE = float(os.environ.get("VHU_PATIENCE", "1"))
-BASE = tempfile.mkdtemp(prefix="vhu-trace-")
+from cases import BASE, PATIENCE, ROOT, VHU, Skip, at_end, check, main, running, stop_all, test, wait_for
+
 SANITIZED = os.path.exists(VHU) and b"__asan_init" in open(VHU, "rb").read()
-TESTS = []
-deeds = []
 
 GET_FEATURES, SET_FEATURES, SET_OWNER, SET_MEM_TABLE = 1, 2, 3, 5
 SET_VRING_NUM, SET_VRING_ADDR, SET_VRING_BASE, GET_VRING_BASE = 8, 9, 10, 11
@@ -38,50 +25,6 @@ BACKEND_CONFIG_CHANGE, BACKEND_SHARED_OBJECT_LOOKUP = 2, 8
 VERSION, REPLY, NEED_REPLY, NO_FD = 1, 4, 8, 0x100
 MRG_RXBUF, PROTOCOL_FEATURES, VERSION_1 = 1 << 15, 1 << 30, 1 << 32
 REPLY_ACK, BACKEND_REQ, CONFIG, STATUS = 1 << 3, 1 << 5, 1 << 9, 1 << 16
-
-
-def at_end(deed):
-    """Remembers a deed for the end of the test; the last remembered is done first."""
-    deeds.append(deed)
-
-
-def stop_all():
-    while deeds:
-        deeds.pop()()
-
-
-def clean_up():
-    stop_all()
-    shutil.rmtree(BASE, ignore_errors=True)
-
-
-atexit.register(clean_up)
-for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-    signal.signal(number, lambda n, _: sys.exit(128 + n))
-
-
-class Skip(Exception):
-    """The machine lacks what this needs."""
-
-
-def test(function):
-    TESTS.append(function)
-    return function
-
-
-def check(true, *said):
-    if not true:
-        raise AssertionError(" ".join(str(s) for s in said))
-
-
-def wait_for(what, look, seconds=10):
-    end = time.monotonic() + seconds * PATIENCE
-    while time.monotonic() < end:
-        seen = look()
-        if seen:
-            return seen
-        time.sleep(0.005)
-    raise AssertionError("waited in vain: " + what)
 
 
 def u64(value):
@@ -296,26 +239,3 @@ def handshake(frontend, backend):
     frontend.send(SET_VRING_ENABLE, state(0, 1))
     backend.receive()
     ask(frontend, backend, SET_STATUS, u64(0), u64(15), NEED_REPLY)
-
-
-def main():
-    only = sys.argv[1:]
-    if not os.path.exists(VHU):
-        print("1..0 # SKIP %s has not been built" % VHU)
-        return 0
-    failed = 0
-    chosen = [t for t in TESTS if not only or t.__name__ in only]
-    print("1..%d" % len(chosen))
-    for i, function in enumerate(chosen, 1):
-        try:
-            function()
-            print("ok %d - %s" % (i, function.__name__))
-        except Skip as why:
-            print("ok %d - %s # SKIP %s" % (i, function.__name__, why))
-        except Exception:  # whatever it is, the next one runs
-            failed += 1
-            print("not ok %d - %s" % (i, function.__name__))
-            print("".join("# %s\n" % line for line in traceback.format_exc().splitlines()), end="")
-        sys.stdout.flush()
-        stop_all()
-    return 1 if failed else 0

@@ -420,15 +420,15 @@ static int start(struct program *program)
 	status = open_all(program);
 	if (status)
 		return status;
+	if (sandbox_enter(tap_calls, nr_tap_calls, program->with_sandbox, text) < 0) {
+		log_line(LOG_ERR, NULL, "sandbox: %s", text);
+		return 1;
+	}
 	log_line(LOG_INFO, program->iface.name, "%u queue%s%s%s; %s a backend at %s",
 		 program->iface.nr_queues, program->iface.nr_queues == 1 ? "" : "s",
 		 program->iface_options.netns ? ", in network namespace " : "",
 		 program->iface_options.netns ? program->iface_options.netns : "",
 		 options->server ? "waiting for" : "looking for", options->path);
-	if (sandbox_enter(tap_calls, nr_tap_calls, program->with_sandbox, text) < 0) {
-		log_line(LOG_ERR, NULL, "sandbox: %s", text);
-		return 1;
-	}
 	look_at_socket(program);
 	return device_start(&program->device) ? cannot("the event loop is full") : 0;
 }
