@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A ring as the data side holds it: notification in both directions, and counters.
+ * A ring as a device's data side holds it: notification in both directions, and counters. The
+ * driver's side is <vhu/driver.h>.
  *
  * Experimental. Data thread, reader online.
  */

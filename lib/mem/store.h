@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The one primitive that stores to guest memory, and the dirty log that it keeps. Nothing else
- * writes guest memory. Data thread.
+ * The one primitive by which a device stores to guest memory, and the dirty log that it keeps.
+ * Nothing else on the device's side writes guest memory. Data thread.
  */
 #ifndef VHU_MEM_STORE_H
 #define VHU_MEM_STORE_H
