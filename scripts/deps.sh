@@ -12,12 +12,14 @@ libseccomp-dev libsystemd-dev systemtap-sdt-dev"
 guest="qemu-system-x86 busybox-static cpio ethtool iperf3 iproute2"
 # Backends that are not ours: dpdk-testpmd, OVS with its userspace datapath, qemu-storage-daemon.
 backends="dpdk-dev openvswitch-switch-dpdk qemu-system-common"
+# The comparisons of bench/: what is linked with DPDK, and what counts instructions.
+bench="libdpdk-dev valgrind"
 format="clang-format"
 
 case "${1:-}" in
 build) list="$build" ;;
 fast) list="$build $format" ;;
-check) list="$build $format $guest $backends clang libclang-rt-14-dev clang-tidy cppcheck
+check) list="$build $format $guest $backends $bench clang libclang-rt-14-dev clang-tidy cppcheck
 	iputils-ping procps tcpdump tshark util-linux" ;;
 demo) list="$build $guest" ;;
 lint) list="$build $format clang clang-tidy cppcheck" ;;
