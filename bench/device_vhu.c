@@ -127,14 +127,21 @@ __attribute__((noinline)) unsigned int device_take(unsigned int port)
 	return nr < 0 ? 0 : (unsigned int)nr;
 }
 
+static int push(struct vhu_queue *rx, const struct vhu_net_frame *frames, unsigned int nr)
+{
+	const struct vhu_net_frame *list[VHU_NET_BURST];
+
+	for (unsigned int i = 0; i < nr; i++)
+		list[i] = &frames[i];
+	return vhu_net_push_burst(rx, list, nr);
+}
+
 __attribute__((noinline)) unsigned int device_give(unsigned int port)
 {
 	struct vhu_queue *rx = vhu_backend_queue(dev.backend[port], 0);
-	unsigned int nr = 0;
+	const int nr = push(rx, dev.frames, dev.size);
 
-	while (nr < dev.size && vhu_net_push(rx, &dev.frames[nr]) == 0)
-		nr++;
-	return vhu_net_commit(rx) == 0 ? nr : 0;
+	return vhu_net_commit(rx) == 0 && nr > 0 ? (unsigned int)nr : 0;
 }
 
 __attribute__((noinline)) unsigned int device_forward(unsigned int from, unsigned int to)
@@ -143,12 +150,10 @@ __attribute__((noinline)) unsigned int device_forward(unsigned int from, unsigne
 	struct vhu_queue *rx = vhu_backend_queue(dev.backend[to], 0);
 	const struct vhu_net_frame *frames = vhu_net_burst_frames(dev.burst);
 	const int pulled = vhu_net_pull(tx, dev.burst, dev.size);
-	unsigned int nr = 0;
+	int nr = pulled > 0 ? push(rx, frames, (unsigned int)pulled) : 0;
 
-	for (int i = 0; i < pulled; i++)
-		nr += vhu_net_push(rx, &frames[i]) == 0;
 	if (vhu_net_is_poisoned(tx) || vhu_net_commit(rx) != 0)
 		nr = 0;
 	vhu_net_done(tx, dev.burst);
-	return nr;
+	return nr > 0 ? (unsigned int)nr : 0;
 }

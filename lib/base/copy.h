@@ -27,7 +27,9 @@ static VHU_ALWAYS_INLINE void vhu_copy(void *to, const void *from, size_t len)
 	const uint8_t *f = from;
 	uint8_t *t = to;
 
-	if (len >= 32) {
+	if (__builtin_constant_p(len)) {
+		__builtin_memcpy(t, f, len);
+	} else if (len >= 32) {
 		if (vhu_unlikely(len > VHU_COPY_INLINE)) {
 			memcpy(t, f, len);
 			return;

@@ -15,8 +15,8 @@
 #include <ring/ring.h>
 
 enum {
-	IOV_POOL = 4096, /* beside one for each plain frame */
-	MIN_FRAME = 14,	 /* an Ethernet header */
+	IOV_POOL = 4096,
+	MIN_FRAME = 14, /* an Ethernet header */
 	/* Of a frame without offloads: Ethernet, two tags, the longest headers of IPv4 and TCP. */
 	PLAIN_HEAD = 144,
 	HDR_READ = 10, /* of the net header: num_buffers says nothing here */
@@ -38,7 +38,7 @@ struct vhu_net_burst {
 	struct vhu_net_frame frames[VHU_NET_BURST];
 	struct head heads[VHU_NET_BURST];
 	struct vhu_seg segs[VHU_CHAIN_MAX];
-	struct iovec iov[IOV_POOL + VHU_NET_BURST];
+	struct iovec iov[IOV_POOL];
 };
 
 int vhu_net_burst_new(struct vhu_net_burst **ret_burst)
@@ -108,32 +108,41 @@ static VHU_ALWAYS_INLINE uint32_t judge_hdr(const struct vhu_view *view,
 	return vhu_min_u32(frame->len, is_plain ? PLAIN_HEAD : VHU_NET_HEAD_MAX);
 }
 
-/* Makes frame number i of the burst out of a chain; the drop cause, or VHU_NET_DROP_END. */
-static enum vhu_net_drop make_frame(struct vhu_net_burst *burst, unsigned int i,
-				    const struct vhu_chain *chain)
+/* What a frame is made of, and where it is made. */
+struct mould {
+	struct vhu_net_frame *frame;
+	struct head *head;
+	struct iovec *iov; /* nr_iov of them will be used */
+};
+
+static struct mould next_mould(struct vhu_net_burst *burst, unsigned int nr)
 {
-	const struct vhu_view *view = burst->view;
-	struct vhu_net_frame *frame = &burst->frames[i];
-	struct cursor cursor = { .seg = burst->segs, .off = 0 };
+	return (struct mould){ &burst->frames[nr], &burst->heads[nr], &burst->iov[burst->nr_iov] };
+}
+
+/* Makes a frame out of pieces that hold len bytes; the drop cause, or VHU_NET_DROP_END. */
+static enum vhu_net_drop make_frame(const struct vhu_view *view, const struct vhu_seg *segs,
+				    uint64_t len, uint32_t nr_segs, const struct mould *mould)
+{
+	struct cursor cursor = { .seg = segs, .off = 0 };
+	struct vhu_net_frame *frame = mould->frame;
+	struct iovec *iov = mould->iov;
 	struct vhu_virtio_net_hdr raw;
-	struct iovec *iov;
 	uint32_t left;
 
-	if (chain->nr_write)
-		return VHU_NET_DROP_BAD_CHAIN;
-	if (chain->read_len < view->hdr_len || chain->read_len - view->hdr_len < MIN_FRAME)
+	if (len < view->hdr_len || len - view->hdr_len < MIN_FRAME)
 		return VHU_NET_DROP_SHORT;
-	frame->len = chain->read_len - view->hdr_len;
-	if (frame->len > VHU_NET_FRAME_MAX || chain->nr_read > VHU_NET_IOV_MAX)
+	len -= view->hdr_len;
+	if (len > VHU_NET_FRAME_MAX || nr_segs > VHU_NET_IOV_MAX)
 		return VHU_NET_DROP_LONG;
+	frame->len = (uint32_t)len;
 	gather(&cursor, &raw, view->hdr_len);
 	vhu_virtio_hdr_unpack(&raw, &frame->hdr);
 	frame->head_len = (uint16_t)judge_hdr(view, frame);
 	if (!frame->head_len)
 		return VHU_NET_DROP_BAD_HDR;
-	gather(&cursor, burst->heads[i].bytes, frame->head_len);
-	frame->head = burst->heads[i].bytes;
-	iov = &burst->iov[burst->nr_iov];
+	gather(&cursor, mould->head->bytes, frame->head_len);
+	frame->head = mould->head->bytes;
 	frame->iov = iov;
 	for (left = frame->len - frame->head_len; left; cursor.seg++, cursor.off = 0) {
 		uint32_t part = cursor.seg->len - cursor.off;
@@ -144,17 +153,16 @@ static enum vhu_net_drop make_frame(struct vhu_net_burst *burst, unsigned int i,
 		left -= part;
 	}
 	frame->nr_iov = (uint16_t)(iov - frame->iov);
-	burst->nr_iov += frame->nr_iov;
 	return VHU_NET_DROP_END;
 }
 
-/* The same of a chain of one piece, as most are. What stays in the piece becomes *iov. */
-static VHU_ALWAYS_INLINE enum vhu_net_drop make_plain(const struct vhu_view *view,
-						      const struct vhu_seg *seg,
-						      struct vhu_net_frame *frame, uint8_t *head,
-						      struct iovec *iov)
+/* The same of one piece, as most are. */
+static VHU_ALWAYS_INLINE enum vhu_net_drop
+make_plain(const struct vhu_view *view, const struct vhu_seg *seg, const struct mould *mould)
 {
 	const uint32_t hdr_len = view->hdr_len;
+	struct vhu_net_frame *frame = mould->frame;
+	struct iovec *iov = mould->iov;
 	const uint8_t *bytes = seg->host;
 	uint32_t head_len, len;
 
@@ -171,10 +179,10 @@ static VHU_ALWAYS_INLINE enum vhu_net_drop make_plain(const struct vhu_view *vie
 	if (vhu_unlikely(!head_len))
 		return VHU_NET_DROP_BAD_HDR;
 	bytes += hdr_len;
-	vhu_copy(head, bytes, head_len);
+	vhu_copy(mould->head->bytes, bytes, head_len);
 	frame->head_len = (uint16_t)head_len;
 	frame->nr_iov = 0;
-	frame->head = head;
+	frame->head = mould->head->bytes;
 	frame->iov = iov;
 	if (head_len < len) {
 		frame->nr_iov = 1;
@@ -210,45 +218,62 @@ static unsigned int pull_plain(struct vhu_queue *queue, struct vhu_net_burst *bu
 			       unsigned int max, unsigned int *nr)
 {
 	const struct vhu_view *view = burst->view;
-	struct vhu_net_frame *frame = &burst->frames[*nr];
-	struct head *head = &burst->heads[*nr];
-	struct iovec *iov = &burst->iov[burst->nr_iov];
-	unsigned int taken = vhu_ring_take_plain(queue, view, burst->segs, max, false);
+	struct mould mould = next_mould(burst, *nr);
+	const struct vhu_seg *seg = burst->segs;
+	unsigned int taken =
+		vhu_ring_take_plain(queue, view, burst->segs, VHU_CHAIN_MAX, max, false);
 
 	for (unsigned int i = 0; i < taken; i++) {
-		enum vhu_net_drop drop = make_plain(view, &burst->segs[i], frame, head->bytes, iov);
+		const struct vhu_seg *first = seg++;
+		enum vhu_net_drop drop;
+		uint64_t len;
 
+		if (vhu_likely(!first->more)) {
+			drop = make_plain(view, first, &mould);
+		} else {
+			seg = vhu_plain_end(first, &len);
+			drop = make_frame(view, first, len, (uint32_t)(seg - first), &mould);
+		}
 		if (vhu_likely(drop == VHU_NET_DROP_END)) {
-			iov += frame->nr_iov;
-			frame++;
-			head++;
+			mould.iov += mould.frame->nr_iov;
+			mould.frame++;
+			mould.head++;
 		} else {
 			burst->drops[drop]++;
 		}
 	}
-	burst->nr_iov = (unsigned int)(iov - burst->iov);
-	*nr = (unsigned int)(frame - burst->frames);
+	burst->nr_iov = (unsigned int)(mould.iov - burst->iov);
+	*nr = (unsigned int)(mould.frame - burst->frames);
 	return taken;
 }
 
 /* Takes one chain, whatever it is. The descriptors that were read; 0: there is none. */
 static uint32_t pull_any(struct vhu_queue *queue, struct vhu_net_burst *burst, unsigned int *nr)
 {
+	const struct mould mould = next_mould(burst, *nr);
 	enum vhu_net_drop drop = VHU_NET_DROP_BAD_CHAIN;
 	struct vhu_chain chain;
 
 	if (vhu_ring_take(queue, burst->view, burst->segs, VHU_CHAIN_MAX, &chain) <= 0)
 		return 0;
 	vhu_ring_return(queue, &chain, 0);
-	if (vhu_likely(!chain.fault))
-		drop = make_frame(burst, *nr, &chain);
-	else
+	if (vhu_unlikely(chain.fault))
 		vhu_ring_bad_chain(queue, chain.fault, chain.value);
-	if (vhu_likely(drop == VHU_NET_DROP_END))
+	else if (!chain.nr_write)
+		drop = make_frame(burst->view, burst->segs, chain.read_len, chain.nr_read, &mould);
+	if (vhu_likely(drop == VHU_NET_DROP_END)) {
+		burst->nr_iov += mould.frame->nr_iov;
 		++*nr;
-	else
+	} else {
 		burst->drops[drop]++;
+	}
 	return chain.steps;
+}
+
+/* Whether whatever chain comes next finds room for its pieces. */
+static bool has_room(const struct vhu_net_burst *burst)
+{
+	return burst->nr_iov <= IOV_POOL - VHU_CHAIN_MAX;
 }
 
 int vhu_net_pull(struct vhu_queue *queue, struct vhu_net_burst *burst, unsigned int max)
@@ -269,10 +294,10 @@ int vhu_net_pull(struct vhu_queue *queue, struct vhu_net_burst *burst, unsigned 
 			return -EAGAIN;
 		return take_and_drop(queue, burst, max);
 	}
-	for (uint32_t i = 0; i < max; i++) {
+	/* what finds no room, or takes too long, comes with the next pull */
+	for (uint32_t i = 0; i < max && steps <= VHU_STEPS_MAX && has_room(burst); i++) {
 		i += pull_plain(queue, burst, max - i, &nr);
-		/* the rest with the next pull */
-		if (i == max || burst->nr_iov > IOV_POOL - VHU_NET_IOV_MAX || steps > VHU_STEPS_MAX)
+		if (i == max || !has_room(burst))
 			break;
 		step = pull_any(queue, burst, &nr);
 		if (!step)

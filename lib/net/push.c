@@ -114,71 +114,152 @@ fail:
 	return vhu_read_once(&q->fault) ? -ENOTCONN : err;
 }
 
-/* Copies one frame into as many buffers as it needs, of whatever kind. */
-static __attribute__((noinline)) int push_any(struct vhu_queue *queue, const struct vhu_view *view,
-					      const struct vhu_net_frame *frame)
+/* Copies one frame, need bytes with its header, into one buffer of one piece, which has room for it. */
+static VHU_ALWAYS_INLINE void fill(const struct vhu_view *view, const struct vhu_seg *seg,
+				   const struct vhu_net_frame *frame, const struct vhu_dirty *dirty)
 {
-	struct vhu_virtio_net_hdr raw;
-	struct target target;
-	struct sink sink;
-	int nr;
+	const uint32_t hdr_len = view->hdr_len, nr_buffers = 1;
+	uint8_t *at = seg->host;
+	uint64_t gpa = seg->gpa;
+	uint64_t first;
+	uint32_t second;
 
-	nr = take_buffers(queue, view, view->hdr_len + frame->len, &target);
-	if (vhu_unlikely(nr < 0))
-		return nr;
+	/* from registers: what is stored in small pieces is slow to be read in one */
+	_Static_assert(offsetof(struct vhu_net_hdr, csum_offset) == sizeof(first),
+		       "as the net header, less num_buffers");
+	__builtin_memcpy(&first, &frame->hdr, sizeof(first));
+	second = frame->hdr.csum_offset | nr_buffers << 16;
+	vhu_guest_store(dirty, at, gpa, &first, sizeof(first));
+	if (vhu_likely(hdr_len == sizeof(first) + sizeof(second)))
+		vhu_guest_store(dirty, at + sizeof(first), gpa + sizeof(first), &second,
+				sizeof(second));
+	else
+		vhu_guest_store(dirty, at + sizeof(first), gpa + sizeof(first), &second,
+				sizeof(second) / 2);
+	at += hdr_len;
+	gpa += hdr_len;
+	vhu_guest_store(dirty, at, gpa, frame->head, frame->head_len);
+	at += frame->head_len;
+	gpa += frame->head_len;
+	for (unsigned int i = 0; i < frame->nr_iov; i++) {
+		const struct iovec *iov = &frame->iov[i];
+
+		vhu_guest_store(dirty, at, gpa, iov->iov_base, iov->iov_len);
+		at += iov->iov_len;
+		gpa += iov->iov_len;
+	}
+}
+
+/* The same for buffers of any number of pieces. */
+static void fill_pieces(const struct vhu_view *view, const struct vhu_seg *segs, unsigned int nr,
+			const struct vhu_net_frame *frame)
+{
+	struct sink sink = { .dirty = view->log_data, .seg = segs, .off = 0 };
+	struct vhu_virtio_net_hdr raw;
+
 	vhu_virtio_hdr_pack(&frame->hdr, (uint16_t)nr, &raw);
-	sink = (struct sink){ .dirty = view->log_data, .seg = target.segs, .off = 0 };
 	put(&sink, &raw, view->hdr_len);
 	put(&sink, frame->head, frame->head_len);
 	for (unsigned int i = 0; i < frame->nr_iov; i++)
 		put(&sink, frame->iov[i].iov_base, frame->iov[i].iov_len);
+}
+
+/* Copies one frame into as many buffers as it needs, of whatever kind. */
+static __attribute__((noinline)) int push_any(struct vhu_queue *queue, const struct vhu_view *view,
+					      const struct vhu_net_frame *frame)
+{
+	struct target target;
+	int nr = take_buffers(queue, view, view->hdr_len + frame->len, &target);
+
+	if (vhu_unlikely(nr < 0))
+		return nr;
+	fill_pieces(view, target.segs, (unsigned int)nr, frame);
 	return 0;
 }
 
-/* Copies one frame into one buffer, which has room for it. */
-static VHU_ALWAYS_INLINE void fill(const struct vhu_view *view, const struct vhu_seg *seg,
-				   const struct vhu_net_frame *frame)
+/* How many buffers the frames want, if the next are like the last that one did not do for. */
+static unsigned int guess_buffers(struct vhu_queue *queue, const struct vhu_view *view,
+				  const struct vhu_net_frame *const *frames, unsigned int nr)
 {
-	const struct vhu_dirty *dirty = view->log_data;
-	struct vhu_virtio_net_hdr raw;
-	uint32_t off = view->hdr_len;
+	uint32_t len = queue->buffer_len, sum = 0;
 
-	vhu_virtio_hdr_pack(&frame->hdr, 1, &raw);
-	if (vhu_likely(off == sizeof(raw)))
-		vhu_guest_store(dirty, seg->host, seg->gpa, &raw, sizeof(raw));
-	else
-		vhu_guest_store(dirty, seg->host, seg->gpa, &raw,
-				offsetof(struct vhu_virtio_net_hdr, num_buffers));
-	vhu_guest_store(dirty, seg->host + off, seg->gpa + off, frame->head, frame->head_len);
-	off += frame->head_len;
-	for (unsigned int i = 0; i < frame->nr_iov; i++) {
-		const struct iovec *iov = &frame->iov[i];
-
-		vhu_guest_store(dirty, seg->host + off, seg->gpa + off, iov->iov_base,
-				iov->iov_len);
-		off += (uint32_t)iov->iov_len;
-	}
+	if (vhu_likely(!len))
+		return vhu_min_u32(nr, VHU_PLAIN_MAX);
+	for (unsigned int i = 0; i < nr && sum < VHU_PLAIN_MAX; i++)
+		sum += (view->hdr_len + frames[i]->len + len - 1) / len;
+	if (sum <= nr)
+		queue->buffer_len = 0;
+	return vhu_min_u32(sum, VHU_PLAIN_MAX);
 }
 
-/* Copies frames as long as the next buffer is plain and big enough; how many. */
-static unsigned int push_plain(struct vhu_queue *queue, const struct vhu_view *view,
-			       const struct vhu_net_frame *const *frames, unsigned int nr)
+/*
+ * The buffers from a first one on that need bytes take, of nr at most, each noted with its share; 0:
+ * they are too few, or too small.
+ */
+static unsigned int share_out(const struct vhu_seg **seg, unsigned int nr, bool mergeable,
+			      uint32_t need, struct vhu_used *used)
 {
-	struct vhu_seg segs[VHU_NET_BURST];
-	struct vhu_used *used = queue->shadow + queue->nr_shadow;
-	unsigned int taken = vhu_ring_take_plain(queue, view, segs, nr, true), i;
+	uint64_t len;
 
-	for (i = 0; i < taken; i++) {
-		uint32_t need = view->hdr_len + frames[i]->len;
-
-		if (vhu_unlikely(segs[i].len < need)) {
-			vhu_ring_put_back(queue, view, taken - i);
-			break;
-		}
-		used[i].len = need;
-		fill(view, &segs[i], frames[i]);
+	for (unsigned int i = 0; i < nr && (mergeable || !i); i++) {
+		*seg = vhu_plain_end(*seg, &len);
+		used[i].len = (uint32_t)vhu_min_u64(len, need);
+		need -= used[i].len;
+		if (!need)
+			return i + 1;
 	}
+	return 0;
+}
+
+/* Copies frames as long as the next buffers are plain and big enough; how many frames. */
+static VHU_ALWAYS_INLINE unsigned int push_plain(struct vhu_queue *queue,
+						 const struct vhu_view *view,
+						 const struct vhu_net_frame *const *frames,
+						 unsigned int nr, const struct vhu_dirty *dirty)
+{
+	const uint32_t hdr_len = view->hdr_len;
+	struct vhu_seg segs[4 * VHU_PLAIN_MAX];
+	struct vhu_used *used = queue->shadow + queue->nr_shadow, *end;
+	const struct vhu_seg *seg = segs;
+	unsigned int i, nr_buffers;
+
+	end = used + vhu_ring_take_plain(queue, view, segs, VHU_ARRAY_SIZE(segs),
+					 guess_buffers(queue, view, frames, nr), true);
+	for (i = 0; i < nr && used < end; i++) {
+		const struct vhu_net_frame *frame = frames[i];
+		const struct vhu_seg *first = seg;
+		uint32_t need = hdr_len + frame->len;
+
+		if (vhu_likely(first->len >= need)) {
+			used->len = need;
+			fill(view, first, frame, dirty);
+			used++;
+			if (vhu_likely(!first->more))
+				seg++;
+			else
+				seg = vhu_plain_end(first, &(uint64_t){ 0 });
+			continue;
+		}
+		nr_buffers =
+			share_out(&seg, (unsigned int)(end - used), view->mergeable, need, used);
+		if (view->mergeable)
+			queue->buffer_len = first->len;
+		if (!nr_buffers)
+			break;
+		fill_pieces(view, first, nr_buffers, frame);
+		used += nr_buffers;
+	}
+	if (used < end)
+		vhu_ring_put_back(queue, view, (unsigned int)(end - used));
 	return i;
+}
+
+static __attribute__((noinline)) unsigned int push_logged(struct vhu_queue *queue,
+							  const struct vhu_view *view,
+							  const struct vhu_net_frame *const *frames,
+							  unsigned int nr)
+{
+	return push_plain(queue, view, frames, nr, view->log_data);
 }
 
 int vhu_net_push_burst(struct vhu_queue *queue, const struct vhu_net_frame *const *frames,
@@ -191,10 +272,14 @@ int vhu_net_push_burst(struct vhu_queue *queue, const struct vhu_net_frame *cons
 	if (!view || !view->enabled)
 		return -ENOTCONN;
 	while (done < nr) {
-		done += push_plain(queue, view, frames + done,
-				   vhu_min_u32(nr - done, VHU_NET_BURST));
-		if (done == nr)
-			break;
+		unsigned int pushed =
+			vhu_likely(!view->log_data) ?
+				push_plain(queue, view, frames + done, nr - done, NULL) :
+				push_logged(queue, view, frames + done, nr - done);
+
+		done += pushed;
+		if (pushed || done == nr)
+			continue;
 		err = push_any(queue, view, frames[done]);
 		if (err)
 			return done ? (int)done : err;

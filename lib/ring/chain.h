@@ -28,17 +28,24 @@ static VHU_ALWAYS_INLINE void unpack_desc(uint64_t addr, uint64_t rest, bool pac
 	ret->next = (uint16_t)(packed ? rest >> 32 : rest >> 48);
 }
 
+static VHU_ALWAYS_INLINE void read_host(const struct vhu_desc *table, uint32_t i, bool packed,
+					struct vhu_desc *ret)
+{
+	const uint64_t *word = (const uint64_t *)(const void *)&table[i];
+
+	unpack_desc(vhu_read_once(&word[0]), vhu_read_once(&word[1]), packed, ret);
+}
+
 static VHU_ALWAYS_INLINE bool read_desc(const struct desc_table *t, uint32_t i, bool packed,
 					struct vhu_desc *ret)
 {
 	uint64_t copy[2];
 
 	if (vhu_likely(t->host != NULL)) {
-		const uint64_t *word = (const uint64_t *)(const void *)&t->host[i];
-
-		copy[0] = vhu_read_once(&word[0]);
-		copy[1] = vhu_read_once(&word[1]);
-	} else if (vhu_mem_read(t->mem, t->gpa + (uint64_t)i * sizeof(copy), copy, sizeof(copy))) {
+		read_host(t->host, i, packed, ret);
+		return true;
+	}
+	if (vhu_mem_read(t->mem, t->gpa + (uint64_t)i * sizeof(copy), copy, sizeof(copy))) {
 		return false;
 	}
 	unpack_desc(copy[0], copy[1], packed, ret);
@@ -149,38 +156,60 @@ static VHU_ALWAYS_INLINE bool take_id(struct vhu_queue *q, const struct vhu_view
 	return true;
 }
 
-/* Where plain chains are found: the region of the last one, since the next mostly lies there too. */
+/* Where the last piece lay: the next mostly lies in the same region. */
 struct plain_place {
 	const struct vhu_mem *mem;
 	uint64_t gpa, size;
 	uint8_t *host;
 };
 
+static __attribute__((noinline)) bool find_region(struct plain_place *p, uint64_t gpa)
+{
+	p->size = UINT64_MAX;
+	p->host = vhu_mem_gpa(p->mem, gpa, &p->size);
+	p->gpa = gpa;
+	return p->host != NULL;
+}
+
+/* False: it is empty, or does not lie in one region. */
 static VHU_ALWAYS_INLINE bool find_plain(struct plain_place *p, uint64_t gpa, uint32_t len,
 					 struct vhu_seg *ret)
 {
 	uint64_t off = gpa - p->gpa; /* wraps to huge below the region */
 
-	if (vhu_unlikely(off >= p->size || len > p->size - off)) {
-		uint64_t all = UINT64_MAX;
+	/* a length of 0 wraps too */
+	if (vhu_unlikely(off >= p->size || len - UINT64_C(1) >= p->size - off)) {
+		struct plain_place found = { .mem = p->mem };
 
-		p->host = vhu_mem_gpa(p->mem, gpa, &all);
-		p->gpa = gpa;
-		p->size = p->host ? all : 0;
-		off = 0;
-		if (len > p->size)
+		if (!find_region(&found, gpa) || len - UINT64_C(1) >= found.size)
 			return false;
+		*p = found;
+		off = 0;
 	}
-	*ret = (struct vhu_seg){ .host = p->host + off, .gpa = gpa, .len = len };
+	ret->host = p->host + off;
+	ret->gpa = gpa;
+	ret->len = len;
+	ret->more = 0;
 	return true;
 }
 
-/* What makes a chain of one descriptor, by the flags that its layout has it by. */
-static VHU_ALWAYS_INLINE bool is_plain(uint16_t flags, uint32_t len, bool write)
+/*
+ * A table of a plain chain, judged from the copy of the descriptor that names it. False: whatever
+ * is wrong with it is said by enter_indirect().
+ */
+static VHU_ALWAYS_INLINE bool enter_plain(const struct vhu_view *view, struct plain_place *place,
+					  const struct vhu_desc *d,
+					  const struct vhu_desc **ret_table, uint32_t *ret_nr)
 {
-	return (flags & (VHU_DESC_F_NEXT | VHU_DESC_F_WRITE | VHU_DESC_F_INDIRECT)) ==
-		       (write ? VHU_DESC_F_WRITE : 0) &&
-	       len;
+	struct vhu_seg seg;
+
+	if (!view->indirect || d->flags & (VHU_DESC_F_NEXT | VHU_DESC_F_WRITE) ||
+	    d->len % sizeof(*d) || d->len / sizeof(*d) > VHU_CHAIN_MAX ||
+	    !find_plain(place, d->addr, d->len, &seg) || (uintptr_t)seg.host % _Alignof(uint64_t))
+		return false;
+	*ret_table = (const struct vhu_desc *)(const void *)seg.host;
+	*ret_nr = d->len / (uint32_t)sizeof(*d);
+	return true;
 }
 
 /*

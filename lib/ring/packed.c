@@ -207,73 +207,158 @@ uint16_t vhu_packed_retreat(uint16_t pos, uint32_t n, uint32_t num)
 	return (uint16_t)((index_of(pos) + num - n) | (~(uint32_t)pos & WRAP));
 }
 
-static VHU_ALWAYS_INLINE unsigned int take_plain(struct vhu_queue *q, const struct vhu_view *view,
-						 struct vhu_seg *segs, unsigned int max,
-						 const bool write)
+/* What a plain chain of several descriptors, or of a table, takes. */
+struct several {
+	uint32_t id, places, nr_segs;
+};
+
+/* Follows one from pos on, where a descriptor is available. False: it is none, or has no end. */
+static bool follow_plain(const struct vhu_view *view, uint16_t pos, struct vhu_seg *segs,
+			 const struct several *max, bool write, struct several *ret)
 {
+	const uint16_t kind = write ? VHU_DESC_F_WRITE : 0;
+	const struct vhu_desc *ring = (const struct vhu_desc *)(const void *)view->ring, *table;
+	struct plain_place place = { .mem = view->mem };
+	struct vhu_desc d;
+	uint32_t n = 0, nr;
+
+	read_host(ring, index_of(pos), true, &d);
+	*ret = (struct several){ .id = d.next, .places = 1 };
+	if (d.flags & VHU_DESC_F_INDIRECT) {
+		if (!enter_plain(view, &place, &d, &table, &nr) || nr > max->nr_segs)
+			return false;
+		for (; n < nr; n++) {
+			read_host(table, n, true, &d);
+			if (view->reads_only)
+				d.flags &= (uint16_t)~VHU_DESC_F_WRITE; /* see add_table() */
+			if ((d.flags & VHU_DESC_F_WRITE) != kind ||
+			    !find_plain(&place, d.addr, d.len, &segs[n]))
+				return false;
+			segs[n].more = n + 1 < nr;
+		}
+		ret->nr_segs = nr;
+		return true;
+	}
+	while (n < max->nr_segs && n < max->places) {
+		if (d.flags & VHU_DESC_F_INDIRECT || (d.flags & VHU_DESC_F_WRITE) != kind ||
+		    !find_plain(&place, d.addr, d.len, &segs[n]))
+			return false;
+		n++;
+		if (!(d.flags & VHU_DESC_F_NEXT)) {
+			*ret = (struct several){ .id = d.next, .places = n, .nr_segs = n };
+			return true;
+		}
+		segs[n - 1].more = 1;
+		pos = advance(pos, 1, view->num);
+		read_host(ring, index_of(pos), true, &d);
+	}
+	return false;
+}
+
+/*
+ * Takes chains as long as they are one descriptor and the wrap counter stays: a loop that keeps to
+ * its registers.
+ */
+static __attribute__((noinline)) unsigned int take_singles(struct vhu_queue *q,
+							   const struct vhu_view *view,
+							   struct vhu_seg *segs, unsigned int max,
+							   uint16_t wanted)
+{
+	const uint16_t any = VHU_DESC_F_NEXT | VHU_DESC_F_WRITE | VHU_DESC_F_INDIRECT |
+			     VHU_DESC_F_AVAIL | VHU_DESC_F_USED;
+	const struct vhu_packed_desc *d = view->ring + index_of(q->avail_pos);
 	struct plain_place place = { .mem = view->mem };
 	struct vhu_used *used = q->shadow + q->nr_shadow;
-	const struct vhu_packed_desc *ring = view->ring;
-	uint16_t *stamp = q->stamp, now = q->now, pos = q->avail_pos;
+	uint16_t *stamp = q->stamp, now = q->now;
 	const uint32_t num = view->num;
 	unsigned int n;
 
-	for (n = 0; n < max; n++) {
-		const struct vhu_packed_desc *d = &ring[index_of(pos)];
+	for (n = 0; n < max; n++, d++) {
 		const uint64_t *word = (const uint64_t *)(const void *)d;
-		/* acquire, pairs with the driver's store to the flags: the rest before those */
-		uint16_t flags = vhu_load_acquire(&d->flags);
 		uint64_t rest;
 		uint32_t id;
 
-		if (!is_available(flags, pos))
+		/* acquire, pairs with the driver's store to the flags: the rest before those */
+		if ((vhu_load_acquire(&d->flags) & any) != wanted)
 			break;
 		rest = vhu_read_once(&word[1]);
 		id = (uint16_t)(rest >> 32);
 		if (vhu_unlikely(id >= num) || vhu_unlikely(stamp[id] == now) ||
-		    vhu_unlikely(!is_plain(flags, (uint32_t)rest, write)) ||
 		    vhu_unlikely(
 			    !find_plain(&place, vhu_read_once(&word[0]), (uint32_t)rest, &segs[n])))
 			break;
 		stamp[id] = now;
 		used[n] = (struct vhu_used){ .id = id | 1 << VHU_USED_PLACES_SHIFT };
-		pos = advance(pos, 1, num);
 	}
-	q->avail_pos = pos;
 	q->nr_shadow += n;
+	q->avail_pos = advance(q->avail_pos, n, num);
+	return n;
+}
+
+/* Takes one plain chain that is not. False: there is none. */
+static bool take_several(struct vhu_queue *q, const struct vhu_view *view, struct vhu_seg *segs,
+			 const struct several *max, bool write, struct several *ret)
+{
+	uint16_t pos = q->avail_pos;
+
+	if (!is_available(vhu_load_acquire(&view->ring[index_of(pos)].flags), pos) ||
+	    !follow_plain(view, pos, segs, max, write, ret) || ret->id >= view->num ||
+	    q->stamp[ret->id] == q->now)
+		return false;
+	q->stamp[ret->id] = q->now;
+	q->shadow[q->nr_shadow++] =
+		(struct vhu_used){ .id = ret->id | ret->places << VHU_USED_PLACES_SHIFT };
+	q->avail_pos = advance(pos, ret->places, view->num);
+	return true;
+}
+
+unsigned int vhu_packed_take_plain(struct vhu_queue *q, const struct vhu_view *view,
+				   struct vhu_seg *segs, unsigned int nr_segs, unsigned int max,
+				   bool write)
+{
+	/* what is not published yet cannot be available again */
+	struct several left = {
+		.places = view->num - distance(q->used_pos, q->avail_pos, view->num),
+		.nr_segs = nr_segs,
+	};
+	struct several took;
+	unsigned int n = 0;
+
+	while (n < max && left.nr_segs && left.places) {
+		uint16_t pos = q->avail_pos;
+		uint32_t run = vhu_min_u32(view->num - index_of(pos), left.places), nr;
+
+		run = vhu_min_u32(run, vhu_min_u32(max - n, left.nr_segs));
+		nr = take_singles(q, view, segs, run,
+				  (uint16_t)((write ? VHU_DESC_F_WRITE : 0) |
+					     (pos & WRAP ? VHU_DESC_F_AVAIL : VHU_DESC_F_USED)));
+		took = (struct several){ .places = nr, .nr_segs = nr };
+		n += nr;
+		if (nr < run) {
+			segs += nr;
+			left.places -= nr;
+			left.nr_segs -= nr;
+			if (!take_several(q, view, segs, &left, write, &took))
+				break;
+			n++;
+		}
+		segs += took.nr_segs;
+		left.places -= took.places;
+		left.nr_segs -= took.nr_segs;
+	}
 	q->any_writable |= write && n;
 	return n;
 }
 
-unsigned int vhu_packed_take_plain(struct vhu_queue *q, const struct vhu_view *view,
-				   struct vhu_seg *segs, unsigned int max, bool write)
-{
-	/* what is not published yet cannot be available again */
-	max = vhu_min_u32(max, view->num - distance(q->used_pos, q->avail_pos, view->num));
-	return write ? take_plain(q, view, segs, max, true) : take_plain(q, view, segs, max, false);
-}
-
 /* What makes a descriptor used, 2.8.1; and whether anything was written to its buffer, 2.8.3. */
-static VHU_ALWAYS_INLINE uint32_t used_flags(uint16_t pos, uint32_t len)
+static VHU_ALWAYS_INLINE uint32_t used_flags(bool wrap, uint32_t len)
 {
-	return (pos & WRAP ? VHU_DESC_F_AVAIL | VHU_DESC_F_USED : 0) | (len ? VHU_DESC_F_WRITE : 0);
+	return (wrap ? VHU_DESC_F_AVAIL | VHU_DESC_F_USED : 0) | (len ? VHU_DESC_F_WRITE : 0);
 }
 
-static uint64_t desc_gpa(const struct vhu_view *view, uint32_t i)
+static VHU_ALWAYS_INLINE uint64_t desc_gpa(const struct vhu_view *view, uint32_t i)
 {
 	return view->desc_gpa + i * sizeof(struct vhu_packed_desc);
-}
-
-/* A used descriptor that the driver does not look at yet, 2.8.4. */
-static VHU_ALWAYS_INLINE void store_behind(const struct vhu_view *view, uint16_t pos,
-					   const struct vhu_used *e)
-{
-	uint64_t *word = (uint64_t *)(void *)&view->ring[index_of(pos)];
-	uint64_t value =
-		(uint64_t)used_flags(pos, e->len) << 48 | (uint64_t)(uint16_t)e->id << 32 | e->len;
-
-	vhu_guest_store64(view->log_used, &word[1], desc_gpa(view, index_of(pos)) + sizeof(*word),
-			  value);
 }
 
 /* The first of a publication: with its flags the driver sees it, and all that were stored before. */
@@ -288,12 +373,33 @@ static void store_first(const struct vhu_view *view, uint16_t pos, const struct 
 			  (uint16_t)e->id);
 	/* pairs with the driver's load of these flags: ids, lengths, buffers before them */
 	vhu_guest_store16(view->log_used, &d->flags, gpa + offsetof(struct vhu_packed_desc, flags),
-			  (uint16_t)used_flags(pos, e->len));
+			  (uint16_t)used_flags(pos & WRAP, e->len));
 }
 
-static VHU_ALWAYS_INLINE uint32_t places(const struct vhu_used *e)
+/* Used descriptors from a position on, which the driver does not look at yet, 2.8.4. Where they end. */
+static VHU_ALWAYS_INLINE uint16_t store_behind(const struct vhu_view *view, uint16_t pos,
+					       const struct vhu_used *e, const struct vhu_used *end,
+					       const struct vhu_dirty *log, const bool only_count)
 {
-	return e->id >> VHU_USED_PLACES_SHIFT;
+	uint64_t flags = (uint64_t)used_flags(pos & WRAP, 0) << 48;
+	struct vhu_packed_desc *ring = view->ring;
+	const uint32_t num = view->num;
+	uint32_t i = index_of(pos);
+
+	for (; e < end; e++) {
+		uint64_t *word = (uint64_t *)(void *)&ring[i];
+		uint64_t value = flags | (uint64_t)(uint16_t)e->id << 32 | e->len;
+
+		value |= (uint64_t)(e->len != 0) << (48 + 1); /* VHU_DESC_F_WRITE */
+		if (!only_count)
+			vhu_guest_store64(log, &word[1], desc_gpa(view, i) + sizeof(*word), value);
+		i += e->id >> VHU_USED_PLACES_SHIFT;
+		if (vhu_unlikely(i >= num)) {
+			i -= num;
+			flags ^= (uint64_t)used_flags(true, 0) << 48;
+		}
+	}
+	return (uint16_t)(i | (flags ? WRAP : 0));
 }
 
 /*
@@ -302,18 +408,20 @@ static VHU_ALWAYS_INLINE uint32_t places(const struct vhu_used *e)
  */
 void vhu_packed_publish(struct vhu_queue *q, const struct vhu_view *view)
 {
-	const struct vhu_used *e = q->shadow, *end = e + q->nr_shadow, *first = e;
-	uint16_t start = q->used_pos, pos = advance(start, places(e), view->num);
-	const bool one = one_stands_for_all(q, view);
+	const struct vhu_used *first = q->shadow, *end = first + q->nr_shadow;
+	uint16_t start = q->used_pos;
 
-	if (one)
+	if (one_stands_for_all(q, view)) {
+		q->used_pos = store_behind(view, start, first, end, NULL, true);
 		first = end - 1;
-	for (e++; e < end; e++) {
-		if (!one)
-			store_behind(view, pos, e);
-		pos = advance(pos, places(e), view->num);
+	} else {
+		q->used_pos = advance(start, first->id >> VHU_USED_PLACES_SHIFT, view->num);
+		if (vhu_likely(!view->log_used))
+			q->used_pos = store_behind(view, q->used_pos, first + 1, end, NULL, false);
+		else
+			q->used_pos = store_behind(view, q->used_pos, first + 1, end,
+						   view->log_used, false);
 	}
-	q->used_pos = pos;
 	store_first(view, start, first);
 }
 

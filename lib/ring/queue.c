@@ -150,8 +150,11 @@ void vhu_ring_undo(struct vhu_queue *q, struct vhu_ring_mark mark)
 void vhu_ring_put_back(struct vhu_queue *q, const struct vhu_view *view, unsigned int nr)
 {
 	struct vhu_ring_mark mark = { .nr_shadow = q->nr_shadow - nr };
+	uint32_t places = 0;
 
-	mark.avail_pos = view->packed ? vhu_packed_retreat(q->avail_pos, nr, view->num) :
+	for (uint32_t i = mark.nr_shadow; i < q->nr_shadow; i++)
+		places += q->shadow[i].id >> VHU_USED_PLACES_SHIFT;
+	mark.avail_pos = view->packed ? vhu_packed_retreat(q->avail_pos, places, view->num) :
 					(uint16_t)(q->avail_pos - nr);
 	vhu_ring_undo(q, mark);
 }

@@ -43,6 +43,7 @@ enum {
 	VHU_SHADOW_MAX = 1024, /* used entries that wait for one publication */
 	VHU_CHAIN_MAX = 1024,  /* descriptors and pieces of one chain that are followed */
 	VHU_STEPS_MAX = 4096,  /* descriptors read in one visit, of empty buffers say */
+	VHU_PLAIN_MAX = 64,    /* chains that are taken at once */
 };
 
 /* Why a ring was marked as broken, or a chain was returned unused. */
@@ -107,6 +108,7 @@ struct vhu_seg {
 	uint8_t *host;
 	uint64_t gpa;
 	uint32_t len;
+	uint32_t more; /* of a plain chain: the next one is its piece too */
 };
 
 /* What was taken from a ring. If its fault is not VHU_FAULT_NONE, it has no pieces. */
@@ -167,8 +169,10 @@ struct vhu_queue {
 	uint32_t nr_stamps; /* num of the run that prepared them */
 	bool any_writable;  /* there was something to write in one of them */
 	struct vhu_used *shadow;
-	uint16_t *stamp;		    /* by id: the publication that it was last taken for */
-	uint16_t now;			    /* the next publication's; never 0 */
+	uint16_t *stamp; /* by id: the publication that it was last taken for */
+	uint16_t now;	 /* the next publication's; never 0 */
+	uint32_t
+		buffer_len; /* of the last plain chain that was written: the next ones' too, mostly */
 	struct vhu_inflight_ring *inflight; /* NULL: nothing is recorded; see record.h */
 
 	uint32_t locked; /* atomic */
@@ -234,7 +238,8 @@ static inline void vhu_count(uint64_t *counter, uint64_t n)
 VHU_HIDDEN int vhu_split_take(struct vhu_queue *q, const struct vhu_view *view,
 			      struct vhu_seg *segs, unsigned int max, struct vhu_chain *ret);
 VHU_HIDDEN unsigned int vhu_split_take_plain(struct vhu_queue *q, const struct vhu_view *view,
-					     struct vhu_seg *segs, unsigned int max, bool write);
+					     struct vhu_seg *segs, unsigned int nr_segs,
+					     unsigned int max, bool write);
 VHU_HIDDEN void vhu_split_publish(struct vhu_queue *q, const struct vhu_view *view);
 VHU_HIDDEN bool vhu_split_wants_call(struct vhu_queue *q, const struct vhu_view *view);
 VHU_HIDDEN void vhu_split_set_kicks(struct vhu_queue *q, const struct vhu_view *view, bool wanted);
@@ -244,7 +249,8 @@ VHU_HIDDEN void vhu_split_start(struct vhu_queue *q, const struct vhu_view *view
 VHU_HIDDEN int vhu_packed_take(struct vhu_queue *q, const struct vhu_view *view,
 			       struct vhu_seg *segs, unsigned int max, struct vhu_chain *ret);
 VHU_HIDDEN unsigned int vhu_packed_take_plain(struct vhu_queue *q, const struct vhu_view *view,
-					      struct vhu_seg *segs, unsigned int max, bool write);
+					      struct vhu_seg *segs, unsigned int nr_segs,
+					      unsigned int max, bool write);
 /* The position n places before pos, n below num. */
 VHU_HIDDEN uint16_t vhu_packed_retreat(uint16_t pos, uint32_t n, uint32_t num);
 VHU_HIDDEN void vhu_packed_publish(struct vhu_queue *q, const struct vhu_view *view);
@@ -272,21 +278,35 @@ static inline int vhu_ring_take(struct vhu_queue *q, const struct vhu_view *view
 }
 
 /*
- * Takes up to max chains as long as they are plain: one descriptor of the ring, with something in
- * it, for us to write or for us to read, contiguous in our address space. They are noted as used
- * with length 0 at once: the lengths of the newest are in q->shadow, to be changed. Stops before the first chain
- * that is anything else, or wrong: vhu_ring_take() tells. The number taken; segs has their pieces.
+ * Takes up to max chains as long as they are plain: all of a chain is for us to write (or all to
+ * read, as the caller says), none of it is empty, each descriptor's buffer is contiguous in our
+ * address space. They are noted as used with length 0 at once, the newest last in q->shadow, where
+ * that can be changed. Stops before the first chain that is anything else, or wrong, or longer than
+ * segs has room for: vhu_ring_take() tells. The number taken; segs has the pieces of all, one chain after
+ * another.
  */
 static inline unsigned int vhu_ring_take_plain(struct vhu_queue *q, const struct vhu_view *view,
-					       struct vhu_seg *segs, unsigned int max, bool write)
+					       struct vhu_seg *segs, unsigned int nr_segs,
+					       unsigned int max, bool write)
 {
 	max = vhu_min_u32(max, q->shadow_max - q->nr_shadow);
 	/* a record wants to see each chain by itself */
 	if (vhu_unlikely(!max || q->inflight))
 		return 0;
 	if (view->packed)
-		return vhu_packed_take_plain(q, view, segs, max, write);
-	return vhu_split_take_plain(q, view, segs, max, write);
+		return vhu_packed_take_plain(q, view, segs, nr_segs, max, write);
+	return vhu_split_take_plain(q, view, segs, nr_segs, max, write);
+}
+
+/* A plain chain from its first piece on: what it holds, and its next chain's first piece. */
+static inline const struct vhu_seg *vhu_plain_end(const struct vhu_seg *seg, uint64_t *ret_len)
+{
+	uint64_t len = seg->len;
+
+	while (seg->more)
+		len += (++seg)->len;
+	*ret_len = len;
+	return seg + 1;
 }
 
 /*
@@ -315,7 +335,7 @@ static inline struct vhu_ring_mark vhu_ring_mark(const struct vhu_queue *q)
 	return (struct vhu_ring_mark){ .nr_shadow = q->nr_shadow, .avail_pos = q->avail_pos };
 }
 
-/* Gives back the newest nr chains, plain ones all: they will be taken again. */
+/* Gives back the newest nr chains: they will be taken again. Not with a record. */
 VHU_HIDDEN void vhu_ring_put_back(struct vhu_queue *q, const struct vhu_view *view,
 				  unsigned int nr);
 VHU_HIDDEN void vhu_ring_undo(struct vhu_queue *q, struct vhu_ring_mark mark);

@@ -100,43 +100,100 @@ int vhu_split_take(struct vhu_queue *q, const struct vhu_view *view, struct vhu_
 	return 1;
 }
 
-static VHU_ALWAYS_INLINE unsigned int take_plain(struct vhu_queue *q, const struct vhu_view *view,
-						 struct vhu_seg *segs, unsigned int max,
-						 const bool write)
+/* Follows a plain chain that is more than one descriptor. Its pieces; 0: it is none, or has no end. */
+static unsigned int follow_plain(const struct vhu_view *view, uint32_t head, struct vhu_seg *segs,
+				 unsigned int nr_segs, bool write)
 {
+	const uint16_t kind = write ? VHU_DESC_F_WRITE : 0;
+	const struct vhu_desc *table = view->desc;
+	struct plain_place place = { .mem = view->mem };
+	uint32_t i = head, num = view->num;
+	struct vhu_desc d;
+
+	read_host(table, i, false, &d);
+	if (d.flags & VHU_DESC_F_INDIRECT) {
+		if (!enter_plain(view, &place, &d, &table, &num))
+			return 0;
+		i = 0;
+		read_host(table, i, false, &d);
+	}
+	/* room for pieces bounds the walk */
+	for (unsigned int n = 0; n < nr_segs; n++) {
+		if (d.flags & VHU_DESC_F_INDIRECT || (d.flags & VHU_DESC_F_WRITE) != kind ||
+		    !find_plain(&place, d.addr, d.len, &segs[n]))
+			return 0;
+		if (!(d.flags & VHU_DESC_F_NEXT))
+			return n + 1;
+		segs[n].more = 1;
+		i = d.next;
+		if (i >= num)
+			return 0;
+		read_host(table, i, false, &d);
+	}
+	return 0;
+}
+
+/* Takes chains as long as they are one descriptor: a loop that keeps to its registers. */
+static __attribute__((noinline)) unsigned int take_singles(struct vhu_queue *q,
+							   const struct vhu_view *view,
+							   struct vhu_seg *segs, unsigned int max,
+							   uint32_t kind)
+{
+	const uint32_t any = VHU_DESC_F_NEXT | VHU_DESC_F_WRITE | VHU_DESC_F_INDIRECT;
 	struct plain_place place = { .mem = view->mem };
 	struct vhu_used *used = q->shadow + q->nr_shadow;
 	const uint16_t *ring = &view->avail[AVAIL_RING];
 	const struct vhu_desc *desc = view->desc;
-	const uint32_t num = view->num, pos = q->avail_pos;
+	const uint32_t mask = view->num - 1;
+	uint32_t pos = q->avail_pos;
 	uint16_t *stamp = q->stamp, now = q->now;
 	unsigned int n;
 
-	for (n = 0; n < max; n++) {
-		uint32_t id = vhu_read_once(&ring[(pos + n) & (num - 1)]);
+	for (n = 0; n < max; n++, pos++) {
+		uint32_t id = vhu_read_once(&ring[pos & mask]);
 		const uint64_t *word = (const uint64_t *)(const void *)&desc[id];
 		uint64_t rest;
 
-		if (vhu_unlikely(id >= num) || vhu_unlikely(stamp[id] == now))
+		if (vhu_unlikely(id > mask) || vhu_unlikely(stamp[id] == now))
 			break;
 		rest = vhu_read_once(&word[1]);
-		if (vhu_unlikely(!is_plain((uint16_t)(rest >> 32), (uint32_t)rest, write)) ||
+		if (((uint32_t)(rest >> 32) & any) != kind ||
 		    vhu_unlikely(
 			    !find_plain(&place, vhu_read_once(&word[0]), (uint32_t)rest, &segs[n])))
 			break;
 		stamp[id] = now;
 		used[n] = (struct vhu_used){ .id = id };
 	}
-	q->avail_pos = (uint16_t)(pos + n);
+	q->avail_pos = (uint16_t)pos;
 	q->nr_shadow += n;
-	q->any_writable |= write && n;
 	return n;
 }
 
+/* Takes one plain chain of several descriptors, or of a table. Its pieces; 0: there is none. */
+static unsigned int take_several(struct vhu_queue *q, const struct vhu_view *view,
+				 struct vhu_seg *segs, unsigned int nr_segs, bool write)
+{
+	uint32_t id = vhu_read_once(&view->avail[AVAIL_RING + (q->avail_pos & (view->num - 1))]);
+	unsigned int nr;
+
+	if (id >= view->num || q->stamp[id] == q->now)
+		return 0;
+	nr = follow_plain(view, id, segs, nr_segs, write);
+	if (!nr)
+		return 0;
+	q->stamp[id] = q->now;
+	q->shadow[q->nr_shadow++] = (struct vhu_used){ .id = id };
+	q->avail_pos++;
+	return nr;
+}
+
 unsigned int vhu_split_take_plain(struct vhu_queue *q, const struct vhu_view *view,
-				  struct vhu_seg *segs, unsigned int max, bool write)
+				  struct vhu_seg *segs, unsigned int nr_segs, unsigned int max,
+				  bool write)
 {
 	uint16_t have = (uint16_t)(q->avail_seen - q->avail_pos);
+	unsigned int n = 0;
+	uint32_t nr;
 
 	if (have < max) {
 		if (!look(q, view))
@@ -144,7 +201,20 @@ unsigned int vhu_split_take_plain(struct vhu_queue *q, const struct vhu_view *vi
 		have = (uint16_t)(q->avail_seen - q->avail_pos);
 	}
 	max = vhu_min_u32(max, have);
-	return write ? take_plain(q, view, segs, max, true) : take_plain(q, view, segs, max, false);
+	for (; n < max && nr_segs; n++, segs += nr, nr_segs -= nr) {
+		nr = take_singles(q, view, segs, vhu_min_u32(max - n, nr_segs),
+				  write ? VHU_DESC_F_WRITE : 0);
+		n += nr;
+		segs += nr;
+		nr_segs -= nr;
+		if (n == max)
+			break;
+		nr = take_several(q, view, segs, nr_segs, write);
+		if (!nr)
+			break;
+	}
+	q->any_writable |= write && n;
+	return n;
 }
 
 static uint64_t used_offset(uint32_t index)
@@ -224,8 +294,8 @@ void vhu_split_start(struct vhu_queue *q, const struct vhu_view *view, uint32_t 
 	q->avail_seen = (uint16_t)base;
 	q->used_pos = vhu_read_once(&view->used[USED_IDX]);
 	/*
-	 * A ring that had been in use: whoever served it before may have published without having
-	 * come to the call. One call too many does no harm.
+	 * Nothing tells a ring that is new from one whose indices have gone round, and whose last call
+	 * may be missing. One call too many does no harm.
 	 */
-	q->ever_published = q->used_pos != 0 || base != 0;
+	q->ever_published = true;
 }
