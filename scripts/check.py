@@ -296,7 +296,7 @@ class Runner:
             return False
 
     def script_tests(self):
-        for directory in ("unit", "pair", "peer", "guest"):
+        for directory in ("unit", "pair", "model", "peer", "guest"):
             for source in sorted((ROOT / "tests" / directory).glob("test_*.py")):
                 tiers, limit, _ = self.describe(source)
                 name = f"{directory}/{source.stem}"

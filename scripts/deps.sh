@@ -20,7 +20,7 @@ case "${1:-}" in
 build) list="$build" ;;
 fast) list="$build $format" ;;
 check) list="$build $format $guest $backends $bench clang libclang-rt-14-dev clang-tidy cppcheck
-	iputils-ping procps tcpdump tshark util-linux" ;;
+	iputils-ping procps spin tcpdump tshark util-linux" ;;
 demo) list="$build $guest" ;;
 lint) list="$build $format clang clang-tidy cppcheck" ;;
 *)
