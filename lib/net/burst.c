@@ -122,7 +122,7 @@ static struct mould next_mould(struct vhu_net_burst *burst, unsigned int nr)
 
 /* Makes a frame out of pieces that hold len bytes; the drop cause, or VHU_NET_DROP_END. */
 static enum vhu_net_drop make_frame(const struct vhu_view *view, const struct vhu_seg *segs,
-				    uint64_t len, uint32_t nr_segs, const struct mould *mould)
+				    uint32_t len, uint32_t nr_segs, const struct mould *mould)
 {
 	struct cursor cursor = { .seg = segs, .off = 0 };
 	struct vhu_net_frame *frame = mould->frame;
@@ -135,7 +135,7 @@ static enum vhu_net_drop make_frame(const struct vhu_view *view, const struct vh
 	len -= view->hdr_len;
 	if (len > VHU_NET_FRAME_MAX || nr_segs > VHU_NET_IOV_MAX)
 		return VHU_NET_DROP_LONG;
-	frame->len = (uint32_t)len;
+	frame->len = len;
 	gather(&cursor, &raw, view->hdr_len);
 	vhu_virtio_hdr_unpack(&raw, &frame->hdr);
 	frame->head_len = (uint16_t)judge_hdr(view, frame);
@@ -226,7 +226,7 @@ static unsigned int pull_plain(struct vhu_queue *queue, struct vhu_net_burst *bu
 	for (unsigned int i = 0; i < taken; i++) {
 		const struct vhu_seg *first = seg++;
 		enum vhu_net_drop drop;
-		uint64_t len;
+		uint32_t len;
 
 		if (vhu_likely(!first->more)) {
 			drop = make_plain(view, first, &mould);

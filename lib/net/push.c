@@ -74,7 +74,7 @@ static int take_buffers(struct vhu_queue *q, const struct vhu_view *view, uint32
 
 	t->nr_segs = 0;
 	while (left) {
-		struct vhu_used *used;
+		struct vhu_returned *used;
 		struct vhu_chain chain;
 
 		err = -ENOSPC;
@@ -197,13 +197,13 @@ static unsigned int guess_buffers(struct vhu_queue *queue, const struct vhu_view
  * they are too few, or too small.
  */
 static unsigned int share_out(const struct vhu_seg **seg, unsigned int nr, bool mergeable,
-			      uint32_t need, struct vhu_used *used)
+			      uint32_t need, struct vhu_returned *used)
 {
-	uint64_t len;
+	uint32_t len;
 
 	for (unsigned int i = 0; i < nr && (mergeable || !i); i++) {
 		*seg = vhu_plain_end(*seg, &len);
-		used[i].len = (uint32_t)vhu_min_u64(len, need);
+		used[i].len = vhu_min_u32(len, need);
 		need -= used[i].len;
 		if (!need)
 			return i + 1;
@@ -219,7 +219,7 @@ static VHU_ALWAYS_INLINE unsigned int push_plain(struct vhu_queue *queue,
 {
 	const uint32_t hdr_len = view->hdr_len;
 	struct vhu_seg segs[4 * VHU_PLAIN_MAX];
-	struct vhu_used *used = queue->shadow + queue->nr_shadow, *end;
+	struct vhu_returned *used = queue->shadow + queue->nr_shadow, *end;
 	const struct vhu_seg *seg = segs;
 	unsigned int i, nr_buffers;
 
@@ -237,7 +237,7 @@ static VHU_ALWAYS_INLINE unsigned int push_plain(struct vhu_queue *queue,
 			if (vhu_likely(!first->more))
 				seg++;
 			else
-				seg = vhu_plain_end(first, &(uint64_t){ 0 });
+				seg = vhu_plain_end(first, &(uint32_t){ 0 });
 			continue;
 		}
 		nr_buffers =

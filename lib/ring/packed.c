@@ -220,7 +220,7 @@ static bool follow_plain(const struct vhu_view *view, uint16_t pos, struct vhu_s
 	const struct vhu_desc *ring = (const struct vhu_desc *)(const void *)view->ring, *table;
 	struct plain_place place = { .mem = view->mem };
 	struct vhu_desc d;
-	uint32_t n = 0, nr;
+	uint32_t n = 0, nr, left = UINT32_MAX;
 
 	read_host(ring, index_of(pos), true, &d);
 	*ret = (struct several){ .id = d.next, .places = 1 };
@@ -231,9 +231,10 @@ static bool follow_plain(const struct vhu_view *view, uint16_t pos, struct vhu_s
 			read_host(table, n, true, &d);
 			if (view->reads_only)
 				d.flags &= (uint16_t)~VHU_DESC_F_WRITE; /* see add_table() */
-			if ((d.flags & VHU_DESC_F_WRITE) != kind ||
+			if ((d.flags & VHU_DESC_F_WRITE) != kind || d.len > left ||
 			    !find_plain(&place, d.addr, d.len, &segs[n]))
 				return false;
+			left -= d.len;
 			segs[n].more = n + 1 < nr;
 		}
 		ret->nr_segs = nr;
@@ -241,8 +242,9 @@ static bool follow_plain(const struct vhu_view *view, uint16_t pos, struct vhu_s
 	}
 	while (n < max->nr_segs && n < max->places) {
 		if (d.flags & VHU_DESC_F_INDIRECT || (d.flags & VHU_DESC_F_WRITE) != kind ||
-		    !find_plain(&place, d.addr, d.len, &segs[n]))
+		    d.len > left || !find_plain(&place, d.addr, d.len, &segs[n]))
 			return false;
+		left -= d.len;
 		n++;
 		if (!(d.flags & VHU_DESC_F_NEXT)) {
 			*ret = (struct several){ .id = d.next, .places = n, .nr_segs = n };
@@ -268,7 +270,7 @@ static __attribute__((noinline)) unsigned int take_singles(struct vhu_queue *q,
 			     VHU_DESC_F_AVAIL | VHU_DESC_F_USED;
 	const struct vhu_packed_desc *d = view->ring + index_of(q->avail_pos);
 	struct plain_place place = { .mem = view->mem };
-	struct vhu_used *used = q->shadow + q->nr_shadow;
+	struct vhu_returned *used = q->shadow + q->nr_shadow;
 	uint16_t *stamp = q->stamp, now = q->now;
 	const uint32_t num = view->num;
 	unsigned int n;
@@ -288,7 +290,7 @@ static __attribute__((noinline)) unsigned int take_singles(struct vhu_queue *q,
 			    !find_plain(&place, vhu_read_once(&word[0]), (uint32_t)rest, &segs[n])))
 			break;
 		stamp[id] = now;
-		used[n] = (struct vhu_used){ .id = id | 1 << VHU_USED_PLACES_SHIFT };
+		used[n] = (struct vhu_returned){ .id = id | 1 << VHU_USED_PLACES_SHIFT };
 	}
 	q->nr_shadow += n;
 	q->avail_pos = advance(q->avail_pos, n, num);
@@ -307,7 +309,7 @@ static bool take_several(struct vhu_queue *q, const struct vhu_view *view, struc
 		return false;
 	q->stamp[ret->id] = q->now;
 	q->shadow[q->nr_shadow++] =
-		(struct vhu_used){ .id = ret->id | ret->places << VHU_USED_PLACES_SHIFT };
+		(struct vhu_returned){ .id = ret->id | ret->places << VHU_USED_PLACES_SHIFT };
 	q->avail_pos = advance(pos, ret->places, view->num);
 	return true;
 }
@@ -362,7 +364,7 @@ static VHU_ALWAYS_INLINE uint64_t desc_gpa(const struct vhu_view *view, uint32_t
 }
 
 /* The first of a publication: with its flags the driver sees it, and all that were stored before. */
-static void store_first(const struct vhu_view *view, uint16_t pos, const struct vhu_used *e)
+static void store_first(const struct vhu_view *view, uint16_t pos, const struct vhu_returned *e)
 {
 	struct vhu_packed_desc *d = &view->ring[index_of(pos)];
 	uint64_t gpa = desc_gpa(view, index_of(pos));
@@ -378,7 +380,8 @@ static void store_first(const struct vhu_view *view, uint16_t pos, const struct 
 
 /* Used descriptors from a position on, which the driver does not look at yet, 2.8.4. Where they end. */
 static VHU_ALWAYS_INLINE uint16_t store_behind(const struct vhu_view *view, uint16_t pos,
-					       const struct vhu_used *e, const struct vhu_used *end,
+					       const struct vhu_returned *e,
+					       const struct vhu_returned *end,
 					       const struct vhu_dirty *log, const bool only_count)
 {
 	uint64_t flags = (uint64_t)used_flags(pos & WRAP, 0) << 48;
@@ -408,7 +411,7 @@ static VHU_ALWAYS_INLINE uint16_t store_behind(const struct vhu_view *view, uint
  */
 void vhu_packed_publish(struct vhu_queue *q, const struct vhu_view *view)
 {
-	const struct vhu_used *first = q->shadow, *end = first + q->nr_shadow;
+	const struct vhu_returned *first = q->shadow, *end = first + q->nr_shadow;
 	uint16_t start = q->used_pos;
 
 	if (one_stands_for_all(q, view)) {

@@ -127,7 +127,7 @@ struct vhu_chain {
  * A chain given back and not yet published: for a split ring its used element as it will lie there,
  * 2.7.8; for a packed ring the number of its places stands in the upper half of id.
  */
-struct vhu_used {
+struct vhu_returned {
 	uint32_t id;
 	uint32_t len;
 };
@@ -168,7 +168,7 @@ struct vhu_queue {
 	uint32_t shadow_max;
 	uint32_t nr_stamps; /* num of the run that prepared them */
 	bool any_writable;  /* there was something to write in one of them */
-	struct vhu_used *shadow;
+	struct vhu_returned *shadow;
 	uint16_t *stamp; /* by id: the publication that it was last taken for */
 	uint16_t now;	 /* the next publication's; never 0 */
 	uint32_t
@@ -299,9 +299,9 @@ static inline unsigned int vhu_ring_take_plain(struct vhu_queue *q, const struct
 }
 
 /* A plain chain from its first piece on: what it holds, and its next chain's first piece. */
-static inline const struct vhu_seg *vhu_plain_end(const struct vhu_seg *seg, uint64_t *ret_len)
+static inline const struct vhu_seg *vhu_plain_end(const struct vhu_seg *seg, uint32_t *ret_len)
 {
-	uint64_t len = seg->len;
+	uint32_t len = seg->len;
 
 	while (seg->more)
 		len += (++seg)->len;
@@ -313,13 +313,13 @@ static inline const struct vhu_seg *vhu_plain_end(const struct vhu_seg *seg, uin
  * Notes a chain as used, with len bytes written, for the next vhu_ring_publish(). There has to be
  * room: q->nr_shadow is below q->shadow_max. Chains are returned in the order of their taking.
  */
-static inline struct vhu_used *vhu_ring_return(struct vhu_queue *q, const struct vhu_chain *chain,
-					       uint32_t len)
+static inline struct vhu_returned *vhu_ring_return(struct vhu_queue *q,
+						   const struct vhu_chain *chain, uint32_t len)
 {
-	struct vhu_used *e = &q->shadow[q->nr_shadow++];
+	struct vhu_returned *e = &q->shadow[q->nr_shadow++];
 	uint32_t places = q->packed ? chain->nr_desc : 0;
 
-	*e = (struct vhu_used){ .id = chain->id | places << VHU_USED_PLACES_SHIFT, .len = len };
+	*e = (struct vhu_returned){ .id = chain->id | places << VHU_USED_PLACES_SHIFT, .len = len };
 	q->any_writable |= chain->writable;
 	return e;
 }

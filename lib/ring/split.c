@@ -107,7 +107,7 @@ static unsigned int follow_plain(const struct vhu_view *view, uint32_t head, str
 	const uint16_t kind = write ? VHU_DESC_F_WRITE : 0;
 	const struct vhu_desc *table = view->desc;
 	struct plain_place place = { .mem = view->mem };
-	uint32_t i = head, num = view->num;
+	uint32_t i = head, num = view->num, left = UINT32_MAX;
 	struct vhu_desc d;
 
 	read_host(table, i, false, &d);
@@ -120,8 +120,9 @@ static unsigned int follow_plain(const struct vhu_view *view, uint32_t head, str
 	/* room for pieces bounds the walk */
 	for (unsigned int n = 0; n < nr_segs; n++) {
 		if (d.flags & VHU_DESC_F_INDIRECT || (d.flags & VHU_DESC_F_WRITE) != kind ||
-		    !find_plain(&place, d.addr, d.len, &segs[n]))
+		    d.len > left || !find_plain(&place, d.addr, d.len, &segs[n]))
 			return 0;
+		left -= d.len;
 		if (!(d.flags & VHU_DESC_F_NEXT))
 			return n + 1;
 		segs[n].more = 1;
@@ -141,7 +142,7 @@ static __attribute__((noinline)) unsigned int take_singles(struct vhu_queue *q,
 {
 	const uint32_t any = VHU_DESC_F_NEXT | VHU_DESC_F_WRITE | VHU_DESC_F_INDIRECT;
 	struct plain_place place = { .mem = view->mem };
-	struct vhu_used *used = q->shadow + q->nr_shadow;
+	struct vhu_returned *used = q->shadow + q->nr_shadow;
 	const uint16_t *ring = &view->avail[AVAIL_RING];
 	const struct vhu_desc *desc = view->desc;
 	const uint32_t mask = view->num - 1;
@@ -162,7 +163,7 @@ static __attribute__((noinline)) unsigned int take_singles(struct vhu_queue *q,
 			    !find_plain(&place, vhu_read_once(&word[0]), (uint32_t)rest, &segs[n])))
 			break;
 		stamp[id] = now;
-		used[n] = (struct vhu_used){ .id = id };
+		used[n] = (struct vhu_returned){ .id = id };
 	}
 	q->avail_pos = (uint16_t)pos;
 	q->nr_shadow += n;
@@ -182,7 +183,7 @@ static unsigned int take_several(struct vhu_queue *q, const struct vhu_view *vie
 	if (!nr)
 		return 0;
 	q->stamp[id] = q->now;
-	q->shadow[q->nr_shadow++] = (struct vhu_used){ .id = id };
+	q->shadow[q->nr_shadow++] = (struct vhu_returned){ .id = id };
 	q->avail_pos++;
 	return nr;
 }
@@ -219,7 +220,7 @@ unsigned int vhu_split_take_plain(struct vhu_queue *q, const struct vhu_view *vi
 
 static uint64_t used_offset(uint32_t index)
 {
-	return 4 + (uint64_t)index * sizeof(struct vhu_used);
+	return 4 + (uint64_t)index * sizeof(struct vhu_returned);
 }
 
 /* The index fields and flags of the used ring are 16-bit words. */
@@ -235,7 +236,7 @@ static uint32_t avail_event_word(const struct vhu_view *view)
 
 /* nr used elements, which lie in the ring as they lie in the shadow, from a slot on. */
 static VHU_ALWAYS_INLINE void store_entries(const struct vhu_view *view, uint32_t slot,
-					    const struct vhu_used *e, uint32_t nr)
+					    const struct vhu_returned *e, uint32_t nr)
 {
 	uint32_t first = slot & (view->num - 1), part = vhu_min_u32(nr, view->num - first);
 	uint8_t *used = (uint8_t *)view->used;

@@ -350,9 +350,13 @@ static void calls_without_event_index_follow_the_flag(void **state)
 	struct pair *p = running(state, FIXTURE_IDLE, 16, VHU_MASK(VHU_F_EVENT_IDX_BIT));
 	struct vhu_queue *queue = vhu_backend_queue(p->fix.backend, 1);
 	struct drv_ring *ring = &p->drv.ring[1];
-	struct vhu_queue_stats stats;
+	struct vhu_queue_stats before, stats;
 
-	drv_ring_calls(ring);
+	/* the start's own */
+	assert_int_equal(vhu_net_pull(queue, p->fix.burst, 1), 0);
+	vhu_net_done(queue, p->fix.burst);
+	assert_int_equal(drv_ring_calls(ring), 1);
+	vhu_queue_stats(queue, &before);
 	for (unsigned int i = 0; i < 100; i++) {
 		drv_ring_want_calls(ring, i % 2);
 		add_one(p);
@@ -364,7 +368,7 @@ static void calls_without_event_index_follow_the_flag(void **state)
 	}
 	vhu_queue_stats(queue, &stats);
 	assert_int_equal(stats.chains, 100);
-	assert_int_equal(stats.calls, 50);
+	assert_int_equal(stats.calls, before.calls + 50);
 	assert_int_equal(stats.calls_suppressed, 50);
 }
 
