@@ -251,6 +251,7 @@ int main(int argc, char **argv)
 						 { NULL, 0, NULL, 0 } };
 	static struct world w;
 	const struct mode *mode = NULL;
+	struct guest_load load = { 0 };
 	uint32_t len = 64;
 	bool tso = false;
 	int c, err;
@@ -272,7 +273,8 @@ int main(int argc, char **argv)
 	if (!mode || (unsigned int)(argc - optind - 1) != mode->nr_ports || len < 60 || len > 65535)
 		return usage();
 	w.nr_ports = mode->nr_ports;
-	make_source(&w, tso ? 65226 : len, tso);
+	guest_load_tso(&load);
+	make_source(&w, tso ? load.frame_len : len, tso);
 	signal(SIGTERM, on_signal);
 	signal(SIGINT, on_signal);
 	err = open_ports(&w, argv + optind + 1, tso);

@@ -34,11 +34,6 @@ def two_cores():
     return cpus[0], cpus[-1]
 
 
-def pages_for(testpmds, megabytes=MEGABYTES):
-    """Sees to it that so many testpmds find their huge pages."""
-    huge_pages(testpmds * (megabytes // HUGE_PAGE + 4))
-
-
 class Cores:
     """How far apart the two cores are at this moment."""
 
@@ -69,6 +64,7 @@ class Testpmd:
         # DPDK leaves empty folders where it runs: let them go with ours
         os.environ["RUNTIME_DIRECTORY"] = path_of("run")
         os.makedirs(path_of("run"), exist_ok=True)
+        huge_pages(megabytes // HUGE_PAGE + 4)
         Testpmd.number += 1
         name = f"testpmd{Testpmd.number}"
         self.nr_ports = len(vdevs)
@@ -156,6 +152,39 @@ class Frontend(Testpmd):
         vdevs = [f"net_virtio_user{i},path={path},queues=1,queue_size={size},mac=02:00:00:00:01:{i + 1:02x}{options}"
                  for i, path in enumerate(sockets)]
         super().__init__(cpu, vdevs, [f"--rxd={size}", f"--txd={size}", *args], megabytes, mbufs)
+
+
+class Pump:
+    """Our own frontend with two ports, for frames of 64 KiB in one direction."""
+
+    def __init__(self, cpu, sockets, ring, listens=False):
+        self.process = Process("pump", ["taskset", "-c", str(cpu), need("pump"), *sockets, "--tso",
+                                        *(["--packed"] if ring == "packed" else []),
+                                        *(["--server"] if listens else [])],
+                               stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        self.before = self.ask()
+
+    @property
+    def pid(self):
+        return self.process.pid
+
+    def ask(self):
+        self.process.popen.stdin.write(b"\n")
+        self.process.popen.stdin.flush()
+        line = self.process.popen.stdout.readline()
+        if not line:
+            raise Failure("pump has ended: " + self.process.log_tail())
+        return [int(word) for word in line.split()]
+
+    def rates(self):
+        """As a testpmd's."""
+        now = self.ask()
+        frames, ns = now[0] - self.before[0], now[1] - self.before[1]
+        self.before = now
+        return [(0, 0), (frames * 1e9 / ns, 0)]
+
+    def stop(self):
+        self.process.stop()
 
 
 class DpdkBackend(Testpmd):

@@ -17,7 +17,6 @@ touches no data at all. near, far: the ratio in rounds in which the cores were t
 import argparse
 import itertools
 import shlex
-import signal
 import sys
 
 import lab
@@ -127,7 +126,6 @@ def main():
     words = set(filter(None, args.rows.split(",")))
     try:
         cpus = lab.two_cores()
-        lab.pages_for(6)
         cores = Cores(cpus)
         for ring, mode, size in itertools.product(RINGS, MODES, SIZES):
             if words <= {ring, mode, str(size)} and (size == 64 or not args.quick):
@@ -143,5 +141,4 @@ def main():
 
 
 if __name__ == "__main__":
-    signal.siginterrupt(signal.SIGTERM, True)
     sys.exit(main())
