@@ -101,6 +101,13 @@ VHU_API void vhu_net_done(struct vhu_queue *queue, struct vhu_net_burst *burst);
  */
 VHU_API int vhu_net_push(struct vhu_queue *queue, const struct vhu_net_frame *frame);
 /*
+ * The same for nr frames in their order, which costs less than one by one. The number pushed; if that
+ * is less than nr, vhu_net_push() of the next frame tells why. The error as above if not even the
+ * first was pushed.
+ */
+VHU_API int vhu_net_push_burst(struct vhu_queue *queue, const struct vhu_net_frame *const *frames,
+			       unsigned int nr);
+/*
  * Publishes what was pushed since the last commit, and calls the driver if it asked for that.
  * -EFAULT: the receiver's memory vanished, nothing was published.
  */

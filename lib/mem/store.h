@@ -6,9 +6,8 @@
 #ifndef VHU_MEM_STORE_H
 #define VHU_MEM_STORE_H
 
-#include <string.h>
-
 #include <base/atomics.h>
+#include <base/copy.h>
 #include <mem/table.h>
 
 enum {
@@ -32,7 +31,7 @@ VHU_HIDDEN void vhu_dirty_mark(const struct vhu_dirty *dirty, uint64_t gpa, uint
 static inline void vhu_guest_store(const struct vhu_dirty *dirty, uint8_t *host, uint64_t gpa,
 				   const void *from, size_t len)
 {
-	memcpy(host, from, len);
+	vhu_copy(host, from, len);
 	if (vhu_unlikely(dirty != NULL))
 		vhu_dirty_mark(dirty, gpa, len);
 }
@@ -55,14 +54,10 @@ static inline void vhu_guest_store32(const struct vhu_dirty *dirty, uint32_t *ho
 		vhu_dirty_mark(dirty, gpa, sizeof(value));
 }
 
-static inline void vhu_guest_store64(const struct vhu_dirty *dirty, void *host, uint64_t gpa,
+static inline void vhu_guest_store64(const struct vhu_dirty *dirty, uint64_t *host, uint64_t gpa,
 				     uint64_t value)
 {
-	/* used elements lie at 4 modulo 8: two words, each stored once, published by the index */
-	uint32_t *word = host;
-
-	vhu_write_once(&word[0], (uint32_t)value);
-	vhu_write_once(&word[1], (uint32_t)(value >> 32));
+	vhu_write_once(host, value);
 	if (vhu_unlikely(dirty != NULL))
 		vhu_dirty_mark(dirty, gpa, sizeof(value));
 }

@@ -9,16 +9,25 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <base/copy.h>
 #include <base/fd.h>
 #include <net/virtio_hdr.h>
 #include <ring/ring.h>
 
 enum {
-	IOV_POOL = 4096,
-	MIN_FRAME = 14, /* an Ethernet header */
+	IOV_POOL = 4096, /* beside one for each plain frame */
+	MIN_FRAME = 14,	 /* an Ethernet header */
+	/* Of a frame without offloads: Ethernet, two tags, the longest headers of IPv4 and TCP. */
+	PLAIN_HEAD = 144,
+	HDR_READ = 10, /* of the net header: num_buffers says nothing here */
 	/* A ring that is started and not yet enabled is left alone for so long: what came before
 	 * ENABLE is then forwarded, and only what stays disabled is taken and dropped. */
 	ENABLE_GRACE_NS = 20 * 1000 * 1000,
+};
+
+struct head {
+	uint8_t room[VHU_NET_HEAD_ROOM];
+	uint8_t bytes[VHU_NET_HEAD_MAX];
 };
 
 struct vhu_net_burst {
@@ -27,9 +36,9 @@ struct vhu_net_burst {
 	unsigned int nr_iov;
 	uint32_t drops[VHU_NET_DROP_END];
 	struct vhu_net_frame frames[VHU_NET_BURST];
-	uint8_t heads[VHU_NET_BURST][VHU_NET_HEAD_ROOM + VHU_NET_HEAD_MAX];
+	struct head heads[VHU_NET_BURST];
 	struct vhu_seg segs[VHU_CHAIN_MAX];
-	struct iovec iov[IOV_POOL];
+	struct iovec iov[IOV_POOL + VHU_NET_BURST];
 };
 
 int vhu_net_burst_new(struct vhu_net_burst **ret_burst)
@@ -71,7 +80,7 @@ static VHU_ALWAYS_INLINE void gather(struct cursor *c, void *to, uint32_t len)
 	while (len) {
 		uint32_t part = vhu_min_u32(len, c->seg->len - c->off);
 
-		memcpy(at, c->seg->host + c->off, part);
+		vhu_copy(at, c->seg->host + c->off, part);
 		at += part;
 		len -= part;
 		c->off += part;
@@ -82,6 +91,23 @@ static VHU_ALWAYS_INLINE void gather(struct cursor *c, void *to, uint32_t len)
 	}
 }
 
+/*
+ * Judges the copy of a net header, and says how much of the frame's beginning is wanted as a copy
+ * too; 0 if the header cannot be.
+ */
+static VHU_ALWAYS_INLINE uint32_t judge_hdr(const struct vhu_view *view,
+					    struct vhu_net_frame *frame)
+{
+	struct vhu_net_hdr *hdr = &frame->hdr;
+	bool is_plain = !(hdr->flags & VHU_NET_HDR_NEEDS_CSUM) && !hdr->gso_type;
+
+	if (vhu_unlikely(!is_plain) && vhu_net_hdr_check(hdr, frame->len, view->features, NULL))
+		return 0;
+	/* A driver cannot vouch for a checksum (virtio 1.2, 5.1.6.2.1): the receiver would believe. */
+	hdr->flags &= VHU_NET_HDR_NEEDS_CSUM;
+	return vhu_min_u32(frame->len, is_plain ? PLAIN_HEAD : VHU_NET_HEAD_MAX);
+}
+
 /* Makes frame number i of the burst out of a chain; the drop cause, or VHU_NET_DROP_END. */
 static enum vhu_net_drop make_frame(struct vhu_net_burst *burst, unsigned int i,
 				    const struct vhu_chain *chain)
@@ -89,7 +115,6 @@ static enum vhu_net_drop make_frame(struct vhu_net_burst *burst, unsigned int i,
 	const struct vhu_view *view = burst->view;
 	struct vhu_net_frame *frame = &burst->frames[i];
 	struct cursor cursor = { .seg = burst->segs, .off = 0 };
-	uint8_t *head = burst->heads[i] + VHU_NET_HEAD_ROOM;
 	struct vhu_virtio_net_hdr raw;
 	struct iovec *iov;
 	uint32_t left;
@@ -103,13 +128,11 @@ static enum vhu_net_drop make_frame(struct vhu_net_burst *burst, unsigned int i,
 		return VHU_NET_DROP_LONG;
 	gather(&cursor, &raw, view->hdr_len);
 	vhu_virtio_hdr_unpack(&raw, &frame->hdr);
-	frame->head_len = (uint16_t)vhu_min_u32(frame->len, VHU_NET_HEAD_MAX);
-	gather(&cursor, head, frame->head_len);
-	frame->head = head;
-	if (vhu_net_hdr_check(&frame->hdr, frame->len, view->features, NULL))
+	frame->head_len = (uint16_t)judge_hdr(view, frame);
+	if (!frame->head_len)
 		return VHU_NET_DROP_BAD_HDR;
-	/* A driver cannot vouch for a checksum (virtio 1.2, 5.1.6.2.1): the receiver would believe. */
-	frame->hdr.flags &= VHU_NET_HDR_NEEDS_CSUM;
+	gather(&cursor, burst->heads[i].bytes, frame->head_len);
+	frame->head = burst->heads[i].bytes;
 	iov = &burst->iov[burst->nr_iov];
 	frame->iov = iov;
 	for (left = frame->len - frame->head_len; left; cursor.seg++, cursor.off = 0) {
@@ -122,6 +145,42 @@ static enum vhu_net_drop make_frame(struct vhu_net_burst *burst, unsigned int i,
 	}
 	frame->nr_iov = (uint16_t)(iov - frame->iov);
 	burst->nr_iov += frame->nr_iov;
+	return VHU_NET_DROP_END;
+}
+
+/* The same of a chain of one piece, as most are. What stays in the piece becomes *iov. */
+static VHU_ALWAYS_INLINE enum vhu_net_drop make_plain(const struct vhu_view *view,
+						      const struct vhu_seg *seg,
+						      struct vhu_net_frame *frame, uint8_t *head,
+						      struct iovec *iov)
+{
+	const uint32_t hdr_len = view->hdr_len;
+	const uint8_t *bytes = seg->host;
+	uint32_t head_len, len;
+
+	if (vhu_unlikely(seg->len < hdr_len + MIN_FRAME))
+		return VHU_NET_DROP_SHORT;
+	len = seg->len - hdr_len;
+	if (vhu_unlikely(len > VHU_NET_FRAME_MAX))
+		return VHU_NET_DROP_LONG;
+	frame->len = len;
+	/* as it lies there: little-endian */
+	_Static_assert(sizeof(frame->hdr) == HDR_READ, "the header is copied whole");
+	__builtin_memcpy(&frame->hdr, bytes, HDR_READ);
+	head_len = judge_hdr(view, frame);
+	if (vhu_unlikely(!head_len))
+		return VHU_NET_DROP_BAD_HDR;
+	bytes += hdr_len;
+	vhu_copy(head, bytes, head_len);
+	frame->head_len = (uint16_t)head_len;
+	frame->nr_iov = 0;
+	frame->head = head;
+	frame->iov = iov;
+	if (head_len < len) {
+		frame->nr_iov = 1;
+		iov->iov_base = seg->host + hdr_len + head_len;
+		iov->iov_len = len - head_len;
+	}
 	return VHU_NET_DROP_END;
 }
 
@@ -146,11 +205,57 @@ static int take_and_drop(struct vhu_queue *q, struct vhu_net_burst *burst, unsig
 	return 0;
 }
 
+/* Takes up to max plain chains; the number taken. Their frames are numbered from *nr on. */
+static unsigned int pull_plain(struct vhu_queue *queue, struct vhu_net_burst *burst,
+			       unsigned int max, unsigned int *nr)
+{
+	const struct vhu_view *view = burst->view;
+	struct vhu_net_frame *frame = &burst->frames[*nr];
+	struct head *head = &burst->heads[*nr];
+	struct iovec *iov = &burst->iov[burst->nr_iov];
+	unsigned int taken = vhu_ring_take_plain(queue, view, burst->segs, max, false);
+
+	for (unsigned int i = 0; i < taken; i++) {
+		enum vhu_net_drop drop = make_plain(view, &burst->segs[i], frame, head->bytes, iov);
+
+		if (vhu_likely(drop == VHU_NET_DROP_END)) {
+			iov += frame->nr_iov;
+			frame++;
+			head++;
+		} else {
+			burst->drops[drop]++;
+		}
+	}
+	burst->nr_iov = (unsigned int)(iov - burst->iov);
+	*nr = (unsigned int)(frame - burst->frames);
+	return taken;
+}
+
+/* Takes one chain, whatever it is. The descriptors that were read; 0: there is none. */
+static uint32_t pull_any(struct vhu_queue *queue, struct vhu_net_burst *burst, unsigned int *nr)
+{
+	enum vhu_net_drop drop = VHU_NET_DROP_BAD_CHAIN;
+	struct vhu_chain chain;
+
+	if (vhu_ring_take(queue, burst->view, burst->segs, VHU_CHAIN_MAX, &chain) <= 0)
+		return 0;
+	vhu_ring_return(queue, &chain, 0);
+	if (vhu_likely(!chain.fault))
+		drop = make_frame(burst, *nr, &chain);
+	else
+		vhu_ring_bad_chain(queue, chain.fault, chain.value);
+	if (vhu_likely(drop == VHU_NET_DROP_END))
+		++*nr;
+	else
+		burst->drops[drop]++;
+	return chain.steps;
+}
+
 int vhu_net_pull(struct vhu_queue *queue, struct vhu_net_burst *burst, unsigned int max)
 {
 	const struct vhu_view *view = vhu_queue_view(queue);
 	unsigned int nr = 0;
-	uint32_t steps = 0;
+	uint32_t steps = 0, step;
 
 	memset(burst->drops, 0, sizeof(burst->drops));
 	burst->nr_iov = 0;
@@ -165,23 +270,14 @@ int vhu_net_pull(struct vhu_queue *queue, struct vhu_net_burst *burst, unsigned 
 		return take_and_drop(queue, burst, max);
 	}
 	for (uint32_t i = 0; i < max; i++) {
-		enum vhu_net_drop drop = VHU_NET_DROP_BAD_CHAIN;
-		struct vhu_chain chain;
-
-		if (burst->nr_iov > IOV_POOL - VHU_NET_IOV_MAX || steps > VHU_STEPS_MAX)
-			break; /* the rest with the next pull */
-		if (vhu_ring_take(queue, view, burst->segs, VHU_CHAIN_MAX, &chain) <= 0)
+		i += pull_plain(queue, burst, max - i, &nr);
+		/* the rest with the next pull */
+		if (i == max || burst->nr_iov > IOV_POOL - VHU_NET_IOV_MAX || steps > VHU_STEPS_MAX)
 			break;
-		vhu_ring_return(queue, &chain, 0);
-		steps += chain.steps;
-		if (vhu_likely(!chain.fault))
-			drop = make_frame(burst, nr, &chain);
-		else
-			vhu_ring_bad_chain(queue, chain.fault, chain.value);
-		if (vhu_likely(drop == VHU_NET_DROP_END))
-			nr++;
-		else
-			burst->drops[drop]++;
+		step = pull_any(queue, burst, &nr);
+		if (!step)
+			break;
+		steps += step;
 	}
 	return (int)nr;
 }

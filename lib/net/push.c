@@ -74,7 +74,7 @@ static int take_buffers(struct vhu_queue *q, const struct vhu_view *view, uint32
 
 	t->nr_segs = 0;
 	while (left) {
-		struct vhu_shadow_entry *used;
+		struct vhu_used *used;
 		struct vhu_chain chain;
 
 		err = -ENOSPC;
@@ -114,16 +114,15 @@ fail:
 	return vhu_read_once(&q->fault) ? -ENOTCONN : err;
 }
 
-int vhu_net_push(struct vhu_queue *queue, const struct vhu_net_frame *frame)
+/* Copies one frame into as many buffers as it needs, of whatever kind. */
+static __attribute__((noinline)) int push_any(struct vhu_queue *queue, const struct vhu_view *view,
+					      const struct vhu_net_frame *frame)
 {
-	const struct vhu_view *view = vhu_queue_view(queue);
 	struct vhu_virtio_net_hdr raw;
 	struct target target;
 	struct sink sink;
 	int nr;
 
-	if (!view || !view->enabled)
-		return -ENOTCONN;
 	nr = take_buffers(queue, view, view->hdr_len + frame->len, &target);
 	if (vhu_unlikely(nr < 0))
 		return nr;
@@ -134,6 +133,81 @@ int vhu_net_push(struct vhu_queue *queue, const struct vhu_net_frame *frame)
 	for (unsigned int i = 0; i < frame->nr_iov; i++)
 		put(&sink, frame->iov[i].iov_base, frame->iov[i].iov_len);
 	return 0;
+}
+
+/* Copies one frame into one buffer, which has room for it. */
+static VHU_ALWAYS_INLINE void fill(const struct vhu_view *view, const struct vhu_seg *seg,
+				   const struct vhu_net_frame *frame)
+{
+	const struct vhu_dirty *dirty = view->log_data;
+	struct vhu_virtio_net_hdr raw;
+	uint32_t off = view->hdr_len;
+
+	vhu_virtio_hdr_pack(&frame->hdr, 1, &raw);
+	if (vhu_likely(off == sizeof(raw)))
+		vhu_guest_store(dirty, seg->host, seg->gpa, &raw, sizeof(raw));
+	else
+		vhu_guest_store(dirty, seg->host, seg->gpa, &raw,
+				offsetof(struct vhu_virtio_net_hdr, num_buffers));
+	vhu_guest_store(dirty, seg->host + off, seg->gpa + off, frame->head, frame->head_len);
+	off += frame->head_len;
+	for (unsigned int i = 0; i < frame->nr_iov; i++) {
+		const struct iovec *iov = &frame->iov[i];
+
+		vhu_guest_store(dirty, seg->host + off, seg->gpa + off, iov->iov_base,
+				iov->iov_len);
+		off += (uint32_t)iov->iov_len;
+	}
+}
+
+/* Copies frames as long as the next buffer is plain and big enough; how many. */
+static unsigned int push_plain(struct vhu_queue *queue, const struct vhu_view *view,
+			       const struct vhu_net_frame *const *frames, unsigned int nr)
+{
+	struct vhu_seg segs[VHU_NET_BURST];
+	struct vhu_used *used = queue->shadow + queue->nr_shadow;
+	unsigned int taken = vhu_ring_take_plain(queue, view, segs, nr, true), i;
+
+	for (i = 0; i < taken; i++) {
+		uint32_t need = view->hdr_len + frames[i]->len;
+
+		if (vhu_unlikely(segs[i].len < need)) {
+			vhu_ring_put_back(queue, view, taken - i);
+			break;
+		}
+		used[i].len = need;
+		fill(view, &segs[i], frames[i]);
+	}
+	return i;
+}
+
+int vhu_net_push_burst(struct vhu_queue *queue, const struct vhu_net_frame *const *frames,
+		       unsigned int nr)
+{
+	const struct vhu_view *view = vhu_queue_view(queue);
+	unsigned int done = 0;
+	int err;
+
+	if (!view || !view->enabled)
+		return -ENOTCONN;
+	while (done < nr) {
+		done += push_plain(queue, view, frames + done,
+				   vhu_min_u32(nr - done, VHU_NET_BURST));
+		if (done == nr)
+			break;
+		err = push_any(queue, view, frames[done]);
+		if (err)
+			return done ? (int)done : err;
+		done++;
+	}
+	return (int)done;
+}
+
+int vhu_net_push(struct vhu_queue *queue, const struct vhu_net_frame *frame)
+{
+	int ret = vhu_net_push_burst(queue, &frame, 1);
+
+	return ret < 0 ? ret : 0;
 }
 
 int vhu_net_commit(struct vhu_queue *queue)

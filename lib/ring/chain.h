@@ -134,44 +134,64 @@ static VHU_ALWAYS_INLINE enum vhu_ring_fault add_element(const struct vhu_view *
 	return VHU_FAULT_NONE;
 }
 
-/* Marks an id as taken, or breaks the ring: false. */
+/* Marks an id as taken, until the next publication, or breaks the ring: false. */
 static VHU_ALWAYS_INLINE bool take_id(struct vhu_queue *q, const struct vhu_view *view, uint16_t id)
 {
-	uint8_t bit = (uint8_t)(1u << (id & 7));
-
 	if (vhu_unlikely(id >= view->num)) {
 		vhu_queue_break(q, view, VHU_FAULT_HEAD_RANGE, id);
 		return false;
 	}
-	if (vhu_unlikely(q->taken[id >> 3] & bit)) {
+	if (vhu_unlikely(q->stamp[id] == q->now)) {
 		vhu_queue_break(q, view, VHU_FAULT_HEAD_TWICE, id);
 		return false;
 	}
-	q->taken[id >> 3] |= bit;
+	q->stamp[id] = q->now;
 	return true;
 }
 
-/* taken is the queue's, held by the caller: to the compiler its bytes may be any of the queue's. */
-static VHU_ALWAYS_INLINE void drop_id(uint8_t *taken, uint16_t id)
+/* Where plain chains are found: the region of the last one, since the next mostly lies there too. */
+struct plain_place {
+	const struct vhu_mem *mem;
+	uint64_t gpa, size;
+	uint8_t *host;
+};
+
+static VHU_ALWAYS_INLINE bool find_plain(struct plain_place *p, uint64_t gpa, uint32_t len,
+					 struct vhu_seg *ret)
 {
-	taken[id >> 3] &= (uint8_t) ~(1u << (id & 7));
+	uint64_t off = gpa - p->gpa; /* wraps to huge below the region */
+
+	if (vhu_unlikely(off >= p->size || len > p->size - off)) {
+		uint64_t all = UINT64_MAX;
+
+		p->host = vhu_mem_gpa(p->mem, gpa, &all);
+		p->gpa = gpa;
+		p->size = p->host ? all : 0;
+		off = 0;
+		if (len > p->size)
+			return false;
+	}
+	*ret = (struct vhu_seg){ .host = p->host + off, .gpa = gpa, .len = len };
+	return true;
+}
+
+/* What makes a chain of one descriptor, by the flags that its layout has it by. */
+static VHU_ALWAYS_INLINE bool is_plain(uint16_t flags, uint32_t len, bool write)
+{
+	return (flags & (VHU_DESC_F_NEXT | VHU_DESC_F_WRITE | VHU_DESC_F_INDIRECT)) ==
+		       (write ? VHU_DESC_F_WRITE : 0) &&
+	       len;
 }
 
 /*
- * How many of the returned chains from at on one used entry may stand for. With IN_ORDER it
- * bears the id of the last of them, and those that are left out count as used completely (2.7.9,
- * 2.8.9): only chains in which there was nothing to write.
+ * True if one used entry may stand for all that is to be published. With IN_ORDER it bears the id
+ * of the last, and those that are left out count as used completely (2.7.9, 2.8.9): so there may have
+ * been nothing to write in any of them.
  */
-static VHU_ALWAYS_INLINE uint32_t batch_at(const struct vhu_shadow_entry *at,
-					   const struct vhu_shadow_entry *end, bool in_order)
+static VHU_ALWAYS_INLINE bool one_stands_for_all(const struct vhu_queue *q,
+						 const struct vhu_view *view)
 {
-	const struct vhu_shadow_entry *e = at;
-
-	if (!in_order)
-		return 1;
-	while (e < end && !e->writable)
-		e++;
-	return e > at ? (uint32_t)(e - at) : 1;
+	return view->in_order && !q->any_writable;
 }
 
 #endif

@@ -200,74 +200,121 @@ int vhu_packed_take(struct vhu_queue *q, const struct vhu_view *view, struct vhu
 	return 1;
 }
 
-/* Where used descriptors are written, held apart from what the stores may alias. */
-struct used_side {
-	struct vhu_packed_desc *ring;
-	const struct vhu_dirty *log;
-	uint64_t gpa;
-};
-
-/* Everything of a used descriptor but its flags, 2.8.4. */
-static VHU_ALWAYS_INLINE void store_used(const struct used_side *to, uint32_t i,
-					 const struct vhu_shadow_entry *e)
+uint16_t vhu_packed_retreat(uint16_t pos, uint32_t n, uint32_t num)
 {
-	struct vhu_packed_desc *d = &to->ring[i];
-	uint64_t gpa = to->gpa + i * sizeof(*d);
-
-	vhu_guest_store32(to->log, &d->len, gpa + offsetof(struct vhu_packed_desc, len), e->len);
-	vhu_guest_store16(to->log, &d->id, gpa + offsetof(struct vhu_packed_desc, id), e->id);
+	if (index_of(pos) >= n)
+		return (uint16_t)(pos - n);
+	return (uint16_t)((index_of(pos) + num - n) | (~(uint32_t)pos & WRAP));
 }
 
-/* The flags, which are what makes it used; and whether anything was written, 2.8.3. */
-static VHU_ALWAYS_INLINE void store_used_flags(const struct used_side *to, uint16_t pos,
-					       uint32_t len)
+static VHU_ALWAYS_INLINE unsigned int take_plain(struct vhu_queue *q, const struct vhu_view *view,
+						 struct vhu_seg *segs, unsigned int max,
+						 const bool write)
 {
-	struct vhu_packed_desc *d = &to->ring[index_of(pos)];
-	uint64_t gpa = to->gpa + index_of(pos) * sizeof(*d);
-	uint32_t flags = pos & WRAP ? VHU_DESC_F_AVAIL | VHU_DESC_F_USED : 0;
+	struct plain_place place = { .mem = view->mem };
+	struct vhu_used *used = q->shadow + q->nr_shadow;
+	const struct vhu_packed_desc *ring = view->ring;
+	uint16_t *stamp = q->stamp, now = q->now, pos = q->avail_pos;
+	const uint32_t num = view->num;
+	unsigned int n;
 
-	if (len)
-		flags |= VHU_DESC_F_WRITE;
-	vhu_guest_store16(to->log, &d->flags, gpa + offsetof(struct vhu_packed_desc, flags),
-			  (uint16_t)flags);
+	for (n = 0; n < max; n++) {
+		const struct vhu_packed_desc *d = &ring[index_of(pos)];
+		const uint64_t *word = (const uint64_t *)(const void *)d;
+		/* acquire, pairs with the driver's store to the flags: the rest before those */
+		uint16_t flags = vhu_load_acquire(&d->flags);
+		uint64_t rest;
+		uint32_t id;
+
+		if (!is_available(flags, pos))
+			break;
+		rest = vhu_read_once(&word[1]);
+		id = (uint16_t)(rest >> 32);
+		if (vhu_unlikely(id >= num) || vhu_unlikely(stamp[id] == now) ||
+		    vhu_unlikely(!is_plain(flags, (uint32_t)rest, write)) ||
+		    vhu_unlikely(
+			    !find_plain(&place, vhu_read_once(&word[0]), (uint32_t)rest, &segs[n])))
+			break;
+		stamp[id] = now;
+		used[n] = (struct vhu_used){ .id = id | 1 << VHU_USED_PLACES_SHIFT };
+		pos = advance(pos, 1, num);
+	}
+	q->avail_pos = pos;
+	q->nr_shadow += n;
+	q->any_writable |= write && n;
+	return n;
+}
+
+unsigned int vhu_packed_take_plain(struct vhu_queue *q, const struct vhu_view *view,
+				   struct vhu_seg *segs, unsigned int max, bool write)
+{
+	/* what is not published yet cannot be available again */
+	max = vhu_min_u32(max, view->num - distance(q->used_pos, q->avail_pos, view->num));
+	return write ? take_plain(q, view, segs, max, true) : take_plain(q, view, segs, max, false);
+}
+
+/* What makes a descriptor used, 2.8.1; and whether anything was written to its buffer, 2.8.3. */
+static VHU_ALWAYS_INLINE uint32_t used_flags(uint16_t pos, uint32_t len)
+{
+	return (pos & WRAP ? VHU_DESC_F_AVAIL | VHU_DESC_F_USED : 0) | (len ? VHU_DESC_F_WRITE : 0);
+}
+
+static uint64_t desc_gpa(const struct vhu_view *view, uint32_t i)
+{
+	return view->desc_gpa + i * sizeof(struct vhu_packed_desc);
+}
+
+/* A used descriptor that the driver does not look at yet, 2.8.4. */
+static VHU_ALWAYS_INLINE void store_behind(const struct vhu_view *view, uint16_t pos,
+					   const struct vhu_used *e)
+{
+	uint64_t *word = (uint64_t *)(void *)&view->ring[index_of(pos)];
+	uint64_t value =
+		(uint64_t)used_flags(pos, e->len) << 48 | (uint64_t)(uint16_t)e->id << 32 | e->len;
+
+	vhu_guest_store64(view->log_used, &word[1], desc_gpa(view, index_of(pos)) + sizeof(*word),
+			  value);
+}
+
+/* The first of a publication: with its flags the driver sees it, and all that were stored before. */
+static void store_first(const struct vhu_view *view, uint16_t pos, const struct vhu_used *e)
+{
+	struct vhu_packed_desc *d = &view->ring[index_of(pos)];
+	uint64_t gpa = desc_gpa(view, index_of(pos));
+
+	vhu_guest_store32(view->log_used, &d->len, gpa + offsetof(struct vhu_packed_desc, len),
+			  e->len);
+	vhu_guest_store16(view->log_used, &d->id, gpa + offsetof(struct vhu_packed_desc, id),
+			  (uint16_t)e->id);
+	/* pairs with the driver's load of these flags: ids, lengths, buffers before them */
+	vhu_guest_store16(view->log_used, &d->flags, gpa + offsetof(struct vhu_packed_desc, flags),
+			  (uint16_t)used_flags(pos, e->len));
+}
+
+static VHU_ALWAYS_INLINE uint32_t places(const struct vhu_used *e)
+{
+	return e->id >> VHU_USED_PLACES_SHIFT;
 }
 
 /*
  * Whether that many are used is seen by the flags of the first: they are stored last (2.8.10), so
  * that the driver sees all buffers of a frame or none, and the burst at once.
  */
-static VHU_ALWAYS_INLINE void store_entries(struct vhu_queue *q, const struct vhu_view *view,
-					    bool in_order)
-{
-	const struct used_side to = { view->ring, view->log_used, view->desc_gpa };
-	const struct vhu_shadow_entry *at = q->shadow, *end = at + q->nr_shadow, *last;
-	uint16_t start = q->used_pos, pos = start;
-	uint32_t num = view->num, first_len = 0;
-	uint8_t *taken = q->taken;
-
-	for (; at < end; at = last + 1) {
-		last = at + batch_at(at, end, in_order) - 1;
-		store_used(&to, index_of(pos), last);
-		if (pos == start)
-			first_len = last->len;
-		else
-			store_used_flags(&to, pos, last->len);
-		for (; at <= last; at++) {
-			pos = advance(pos, at->nr_desc, num);
-			drop_id(taken, at->id);
-		}
-	}
-	q->used_pos = pos;
-	/* pairs with the driver's load of these flags: ids, lengths, buffers before them */
-	store_used_flags(&to, start, first_len);
-}
-
 void vhu_packed_publish(struct vhu_queue *q, const struct vhu_view *view)
 {
-	if (view->in_order)
-		store_entries(q, view, true);
-	else
-		store_entries(q, view, false);
+	const struct vhu_used *e = q->shadow, *end = e + q->nr_shadow, *first = e;
+	uint16_t start = q->used_pos, pos = advance(start, places(e), view->num);
+	const bool one = one_stands_for_all(q, view);
+
+	if (one)
+		first = end - 1;
+	for (e++; e < end; e++) {
+		if (!one)
+			store_behind(view, pos, e);
+		pos = advance(pos, places(e), view->num);
+	}
+	q->used_pos = pos;
+	store_first(view, start, first);
 }
 
 bool vhu_packed_wants_call(struct vhu_queue *q, const struct vhu_view *view)

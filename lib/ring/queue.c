@@ -78,12 +78,14 @@ int vhu_queue_prepare(struct vhu_queue *q, uint32_t num)
 
 	vhu_queue_release(q);
 	q->shadow = calloc(max, sizeof(*q->shadow));
-	q->taken = calloc((num + 7) / 8, 1);
-	if (!q->shadow || !q->taken) {
+	q->stamp = calloc(num, sizeof(*q->stamp));
+	if (!q->shadow || !q->stamp) {
 		vhu_queue_release(q);
 		return -ENOMEM;
 	}
 	q->shadow_max = max;
+	q->nr_stamps = num;
+	q->now = 1;
 	return 0;
 }
 
@@ -91,11 +93,12 @@ void vhu_queue_release(struct vhu_queue *q)
 {
 	vhu_record_end(q);
 	free(q->shadow);
-	free(q->taken);
+	free(q->stamp);
 	q->shadow = NULL;
-	q->taken = NULL;
+	q->stamp = NULL;
 	q->shadow_max = 0;
 	q->nr_shadow = 0;
+	q->any_writable = false;
 }
 
 void vhu_queue_start(struct vhu_queue *q, const struct vhu_view *view, uint32_t base)
@@ -110,6 +113,7 @@ void vhu_queue_start(struct vhu_queue *q, const struct vhu_view *view, uint32_t 
 	q->armed = VHU_ARM_UNKNOWN;
 	q->serial_seen = view->serial - 1;
 	q->nr_shadow = 0;
+	q->any_writable = false;
 	vhu_queue_forget_faults(q);
 }
 
@@ -136,14 +140,20 @@ void vhu_queue_forget_faults(struct vhu_queue *q)
 
 void vhu_ring_undo(struct vhu_queue *q, struct vhu_ring_mark mark)
 {
-	for (uint32_t i = mark.nr_shadow; i < q->nr_shadow; i++) {
-		uint16_t id = q->shadow[i].id;
-
-		q->taken[id >> 3] &= (uint8_t) ~(1u << (id & 7));
-	}
+	for (uint32_t i = mark.nr_shadow; i < q->nr_shadow; i++)
+		q->stamp[(uint16_t)q->shadow[i].id] = 0;
 	vhu_record_untake(q, q->nr_shadow - mark.nr_shadow);
 	q->nr_shadow = mark.nr_shadow;
 	q->avail_pos = mark.avail_pos;
+}
+
+void vhu_ring_put_back(struct vhu_queue *q, const struct vhu_view *view, unsigned int nr)
+{
+	struct vhu_ring_mark mark = { .nr_shadow = q->nr_shadow - nr };
+
+	mark.avail_pos = view->packed ? vhu_packed_retreat(q->avail_pos, nr, view->num) :
+					(uint16_t)(q->avail_pos - nr);
+	vhu_ring_undo(q, mark);
 }
 
 void vhu_ring_rewind(struct vhu_queue *q)
@@ -161,6 +171,15 @@ void vhu_ring_bad_chain(struct vhu_queue *q, enum vhu_ring_fault fault, uint64_t
 	vhu_queue_wake_control(q);
 }
 
+/* What is published may be taken again: no stamp that was made so far counts from now on. */
+static void next_stamp(struct vhu_queue *q)
+{
+	if (vhu_likely(++q->now))
+		return;
+	memset(q->stamp, 0, q->nr_stamps * sizeof(*q->stamp));
+	q->now = 1;
+}
+
 void vhu_ring_publish(struct vhu_queue *q, const struct vhu_view *view)
 {
 	uint32_t n = q->nr_shadow;
@@ -173,6 +192,8 @@ void vhu_ring_publish(struct vhu_queue *q, const struct vhu_view *view)
 			vhu_split_publish(q, view);
 		vhu_record_published(q);
 		q->nr_shadow = 0;
+		q->any_writable = false;
+		next_stamp(q);
 		vhu_count(&q->stats.chains, n);
 	}
 	q->committed = q->avail_pos;

@@ -49,6 +49,6 @@ void vhu_record_end(struct vhu_queue *q)
 void vhu_record_returning(struct vhu_queue *q)
 {
 	for (uint32_t i = 0; i < q->nr_shadow; i++)
-		vhu_inflight_return(q->inflight, q->shadow[i].id);
+		vhu_inflight_return(q->inflight, (uint16_t)q->shadow[i].id);
 	vhu_inflight_batch_end(q->inflight);
 }

@@ -121,12 +121,17 @@ struct vhu_chain {
 	uint64_t value; /* of the fault */
 };
 
-/* A chain given back and not yet published. */
-struct vhu_shadow_entry {
+/*
+ * A chain given back and not yet published: for a split ring its used element as it will lie there,
+ * 2.7.8; for a packed ring the number of its places stands in the upper half of id.
+ */
+struct vhu_used {
+	uint32_t id;
 	uint32_t len;
-	uint16_t id;
-	uint16_t nr_desc;
-	bool writable;
+};
+
+enum {
+	VHU_USED_PLACES_SHIFT = 16,
 };
 
 enum vhu_arm {
@@ -157,10 +162,13 @@ struct vhu_queue {
 	uint8_t armed;	     /* enum vhu_arm */
 	bool ever_published; /* there may be a call to make up for */
 	uint32_t serial_seen;
-	uint32_t nr_shadow;
+	uint32_t nr_shadow; /* chains that were given back since the last publication */
 	uint32_t shadow_max;
-	struct vhu_shadow_entry *shadow;
-	uint8_t *taken;			    /* one bit an id: taken and not yet published */
+	uint32_t nr_stamps; /* num of the run that prepared them */
+	bool any_writable;  /* there was something to write in one of them */
+	struct vhu_used *shadow;
+	uint16_t *stamp;		    /* by id: the publication that it was last taken for */
+	uint16_t now;			    /* the next publication's; never 0 */
 	struct vhu_inflight_ring *inflight; /* NULL: nothing is recorded; see record.h */
 
 	uint32_t locked; /* atomic */
@@ -219,13 +227,14 @@ static inline void vhu_count(uint64_t *counter, uint64_t n)
 /*
  * ---- The layouts, each by its own name. Only for what stands below. ----
  *
- * take: see vhu_ring_take(). publish: writes the used entries, moves used_pos and forgets that they
- * were taken; wants_call: whether the driver asked to be called for what was just published;
+ * take, take_plain: see vhu_ring_take(). publish: writes the used entries and moves used_pos; wants_call: whether the driver asked to be called for what was just published;
  * set_kicks: asks for kicks or for silence; has_more: whether there is something to take; start: sets
  * the positions.
  */
 VHU_HIDDEN int vhu_split_take(struct vhu_queue *q, const struct vhu_view *view,
 			      struct vhu_seg *segs, unsigned int max, struct vhu_chain *ret);
+VHU_HIDDEN unsigned int vhu_split_take_plain(struct vhu_queue *q, const struct vhu_view *view,
+					     struct vhu_seg *segs, unsigned int max, bool write);
 VHU_HIDDEN void vhu_split_publish(struct vhu_queue *q, const struct vhu_view *view);
 VHU_HIDDEN bool vhu_split_wants_call(struct vhu_queue *q, const struct vhu_view *view);
 VHU_HIDDEN void vhu_split_set_kicks(struct vhu_queue *q, const struct vhu_view *view, bool wanted);
@@ -234,6 +243,10 @@ VHU_HIDDEN void vhu_split_start(struct vhu_queue *q, const struct vhu_view *view
 
 VHU_HIDDEN int vhu_packed_take(struct vhu_queue *q, const struct vhu_view *view,
 			       struct vhu_seg *segs, unsigned int max, struct vhu_chain *ret);
+VHU_HIDDEN unsigned int vhu_packed_take_plain(struct vhu_queue *q, const struct vhu_view *view,
+					      struct vhu_seg *segs, unsigned int max, bool write);
+/* The position n places before pos, n below num. */
+VHU_HIDDEN uint16_t vhu_packed_retreat(uint16_t pos, uint32_t n, uint32_t num);
 VHU_HIDDEN void vhu_packed_publish(struct vhu_queue *q, const struct vhu_view *view);
 VHU_HIDDEN bool vhu_packed_wants_call(struct vhu_queue *q, const struct vhu_view *view);
 VHU_HIDDEN void vhu_packed_set_kicks(struct vhu_queue *q, const struct vhu_view *view, bool wanted);
@@ -259,20 +272,35 @@ static inline int vhu_ring_take(struct vhu_queue *q, const struct vhu_view *view
 }
 
 /*
+ * Takes up to max chains as long as they are plain: one descriptor of the ring, with something in
+ * it, for us to write or for us to read, contiguous in our address space. They are noted as used
+ * with length 0 at once: the lengths of the newest are in q->shadow, to be changed. Stops before the first chain
+ * that is anything else, or wrong: vhu_ring_take() tells. The number taken; segs has their pieces.
+ */
+static inline unsigned int vhu_ring_take_plain(struct vhu_queue *q, const struct vhu_view *view,
+					       struct vhu_seg *segs, unsigned int max, bool write)
+{
+	max = vhu_min_u32(max, q->shadow_max - q->nr_shadow);
+	/* a record wants to see each chain by itself */
+	if (vhu_unlikely(!max || q->inflight))
+		return 0;
+	if (view->packed)
+		return vhu_packed_take_plain(q, view, segs, max, write);
+	return vhu_split_take_plain(q, view, segs, max, write);
+}
+
+/*
  * Notes a chain as used, with len bytes written, for the next vhu_ring_publish(). There has to be
  * room: q->nr_shadow is below q->shadow_max. Chains are returned in the order of their taking.
  */
-static inline struct vhu_shadow_entry *vhu_ring_return(struct vhu_queue *q,
-						       const struct vhu_chain *chain, uint32_t len)
+static inline struct vhu_used *vhu_ring_return(struct vhu_queue *q, const struct vhu_chain *chain,
+					       uint32_t len)
 {
-	struct vhu_shadow_entry *e = &q->shadow[q->nr_shadow++];
+	struct vhu_used *e = &q->shadow[q->nr_shadow++];
+	uint32_t places = q->packed ? chain->nr_desc : 0;
 
-	*e = (struct vhu_shadow_entry){
-		.len = len,
-		.id = chain->id,
-		.nr_desc = chain->nr_desc,
-		.writable = chain->writable,
-	};
+	*e = (struct vhu_used){ .id = chain->id | places << VHU_USED_PLACES_SHIFT, .len = len };
+	q->any_writable |= chain->writable;
 	return e;
 }
 
@@ -287,6 +315,9 @@ static inline struct vhu_ring_mark vhu_ring_mark(const struct vhu_queue *q)
 	return (struct vhu_ring_mark){ .nr_shadow = q->nr_shadow, .avail_pos = q->avail_pos };
 }
 
+/* Gives back the newest nr chains, plain ones all: they will be taken again. */
+VHU_HIDDEN void vhu_ring_put_back(struct vhu_queue *q, const struct vhu_view *view,
+				  unsigned int nr);
 VHU_HIDDEN void vhu_ring_undo(struct vhu_queue *q, struct vhu_ring_mark mark);
 /* Forgets what was taken and returned since the last publication. */
 VHU_HIDDEN void vhu_ring_rewind(struct vhu_queue *q);

@@ -100,9 +100,56 @@ int vhu_split_take(struct vhu_queue *q, const struct vhu_view *view, struct vhu_
 	return 1;
 }
 
+static VHU_ALWAYS_INLINE unsigned int take_plain(struct vhu_queue *q, const struct vhu_view *view,
+						 struct vhu_seg *segs, unsigned int max,
+						 const bool write)
+{
+	struct plain_place place = { .mem = view->mem };
+	struct vhu_used *used = q->shadow + q->nr_shadow;
+	const uint16_t *ring = &view->avail[AVAIL_RING];
+	const struct vhu_desc *desc = view->desc;
+	const uint32_t num = view->num, pos = q->avail_pos;
+	uint16_t *stamp = q->stamp, now = q->now;
+	unsigned int n;
+
+	for (n = 0; n < max; n++) {
+		uint32_t id = vhu_read_once(&ring[(pos + n) & (num - 1)]);
+		const uint64_t *word = (const uint64_t *)(const void *)&desc[id];
+		uint64_t rest;
+
+		if (vhu_unlikely(id >= num) || vhu_unlikely(stamp[id] == now))
+			break;
+		rest = vhu_read_once(&word[1]);
+		if (vhu_unlikely(!is_plain((uint16_t)(rest >> 32), (uint32_t)rest, write)) ||
+		    vhu_unlikely(
+			    !find_plain(&place, vhu_read_once(&word[0]), (uint32_t)rest, &segs[n])))
+			break;
+		stamp[id] = now;
+		used[n] = (struct vhu_used){ .id = id };
+	}
+	q->avail_pos = (uint16_t)(pos + n);
+	q->nr_shadow += n;
+	q->any_writable |= write && n;
+	return n;
+}
+
+unsigned int vhu_split_take_plain(struct vhu_queue *q, const struct vhu_view *view,
+				  struct vhu_seg *segs, unsigned int max, bool write)
+{
+	uint16_t have = (uint16_t)(q->avail_seen - q->avail_pos);
+
+	if (have < max) {
+		if (!look(q, view))
+			return 0;
+		have = (uint16_t)(q->avail_seen - q->avail_pos);
+	}
+	max = vhu_min_u32(max, have);
+	return write ? take_plain(q, view, segs, max, true) : take_plain(q, view, segs, max, false);
+}
+
 static uint64_t used_offset(uint32_t index)
 {
-	return 4 + (uint64_t)index * sizeof(uint64_t); /* an id and a length */
+	return 4 + (uint64_t)index * sizeof(struct vhu_used);
 }
 
 /* The index fields and flags of the used ring are 16-bit words. */
@@ -116,34 +163,23 @@ static uint32_t avail_event_word(const struct vhu_view *view)
 	return USED_RING + view->num * 4;
 }
 
-static VHU_ALWAYS_INLINE void store_entries(struct vhu_queue *q, const struct vhu_view *view,
-					    bool in_order)
+/* nr used elements, which lie in the ring as they lie in the shadow, from a slot on. */
+static VHU_ALWAYS_INLINE void store_entries(const struct vhu_view *view, uint32_t slot,
+					    const struct vhu_used *e, uint32_t nr)
 {
-	const struct vhu_shadow_entry *at = q->shadow, *end = at + q->nr_shadow, *last;
-	const struct vhu_dirty *log = view->log_used;
-	uint8_t *used = (uint8_t *)view->used, *taken = q->taken;
-	uint64_t gpa = view->used_gpa;
-	uint32_t mask = view->num - 1, slot = q->used_pos;
+	uint32_t first = slot & (view->num - 1), part = vhu_min_u32(nr, view->num - first);
+	uint8_t *used = (uint8_t *)view->used;
 
-	for (; at < end; at = last + 1) {
-		uint64_t off = used_offset(slot & mask);
-		uint32_t batch = batch_at(at, end, in_order);
-
-		slot += batch;
-		last = at + batch - 1;
-		vhu_guest_store64(log, used + off, gpa + off, (uint64_t)last->len << 32 | last->id);
-		for (; at < last; at++)
-			drop_id(taken, at->id);
-		drop_id(taken, last->id);
-	}
+	for (; nr; nr -= part, e += part, part = nr, first = 0)
+		vhu_guest_store(view->log_used, used + used_offset(first),
+				view->used_gpa + used_offset(first), e, part * sizeof(*e));
 }
 
 void vhu_split_publish(struct vhu_queue *q, const struct vhu_view *view)
 {
-	if (view->in_order)
-		store_entries(q, view, true);
-	else
-		store_entries(q, view, false);
+	uint32_t left_out = one_stands_for_all(q, view) ? q->nr_shadow - 1 : 0;
+
+	store_entries(view, q->used_pos, q->shadow + left_out, q->nr_shadow - left_out);
 	q->used_pos = (uint16_t)(q->used_pos + q->nr_shadow);
 	/* pairs with the driver's load of used->idx: entries and buffers before the index */
 	store_used16(view, USED_IDX, q->used_pos);

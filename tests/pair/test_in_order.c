@@ -60,7 +60,10 @@ static void in_order_reception_is_told_one_by_one(void **state)
 	}
 }
 
-/* What we were to write and did not is no part of a batch: it would count as written. */
+/*
+ * What we were to write and did not is no part of a batch: it would count as written. A burst with
+ * such a chain among the others, which no driver makes, is told one by one.
+ */
 static void unwritten_buffers_are_no_part_of_a_batch(void **state)
 {
 	struct drv_seg seg = { 0, 100, true };
@@ -78,10 +81,8 @@ static void unwritten_buffers_are_no_part_of_a_batch(void **state)
 			assert_true(dp_net_add(tx, frame, sizeof(frame), NULL) >= 0);
 	}
 	packed_pull_all();
-	/* three, one, two */
-	assert_int_equal(dp_at(tx, at).id, tx->fifo[2]);
-	assert_int_equal(dp_at(tx, dp_advance(at, 3, 23)).id, tx->fifo[3]);
-	assert_int_equal(dp_at(tx, dp_advance(at, 4, 23)).id, tx->fifo[5]);
+	for (uint16_t i = 0; i < 6; i++)
+		assert_int_equal(dp_at(tx, dp_advance(at, i, 23)).id, tx->fifo[i]);
 	assert_int_equal(dp_net_reap(tx), 6);
 }
 

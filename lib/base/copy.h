@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Copies of some bytes without a call: headers, small frames, the used elements of a burst. Knows
+ * nothing of whose they are. Bytes that change meanwhile give a copy of some mixture.
+ */
+#ifndef VHU_BASE_COPY_H
+#define VHU_BASE_COPY_H
+
+#include <string.h>
+
+#include <base/bits.h>
+
+enum {
+	VHU_COPY_INLINE = 256, /* more is left to libc, which knows the processor */
+};
+
+/* Any length from size to twice as much: both ends, which may overlap. */
+static VHU_ALWAYS_INLINE void vhu_copy_ends(uint8_t *to, const uint8_t *from, size_t len,
+					    const size_t size)
+{
+	__builtin_memcpy(to, from, size);
+	__builtin_memcpy(to + len - size, from + len - size, size);
+}
+
+static VHU_ALWAYS_INLINE void vhu_copy(void *to, const void *from, size_t len)
+{
+	const uint8_t *f = from;
+	uint8_t *t = to;
+
+	if (len >= 32) {
+		if (vhu_unlikely(len > VHU_COPY_INLINE)) {
+			memcpy(t, f, len);
+			return;
+		}
+		for (; len > 64; len -= 32, t += 32, f += 32)
+			__builtin_memcpy(t, f, 32);
+		vhu_copy_ends(t, f, len, 32);
+	} else if (len >= 16) {
+		vhu_copy_ends(t, f, len, 16);
+	} else if (len >= 8) {
+		vhu_copy_ends(t, f, len, 8);
+	} else if (len >= 4) {
+		vhu_copy_ends(t, f, len, 4);
+	} else {
+		while (len--)
+			*t++ = *f++;
+	}
+}
+
+#endif
