@@ -107,7 +107,11 @@ static int open_rings(struct guest *guest)
 		struct vhu_driver *driver =
 			i ? vhu_net_tx_driver(guest->tx) : vhu_net_rx_driver(guest->rx);
 		const struct vhu_frontend_ring ring = {
-			.size = sizeof(ring), .driver = driver, .kick_fd = -1, .polled = true
+			.size = sizeof(ring),
+			.driver = driver,
+			.kick_fd = -1,
+			.call_fd = -1,
+			.polled = i == 1 || !load->notified,
 		};
 
 		err = vhu_frontend_set_ring(guest->fe, i, &ring);
@@ -133,7 +137,8 @@ int guest_open(struct guest *guest, const struct guest_load *load, const char *p
 	*guest = (struct guest){ .load = *load };
 	err = vhu_memory_new(&guest->memory);
 	if (!err)
-		err = vhu_memory_add(guest->memory, 0, GUEST_MEMORY, 0);
+		err = vhu_memory_add(guest->memory, 0, load->memory ? load->memory : GUEST_MEMORY,
+				     0);
 	o.memory = guest->memory;
 	if (!err)
 		err = vhu_frontend_new(&guest->fe, &o);
@@ -226,4 +231,9 @@ int guest_receive(struct guest *guest)
 void guest_fill(struct guest *guest)
 {
 	vhu_net_rx_fill(guest->rx);
+}
+
+bool guest_arm(struct guest *guest)
+{
+	return !vhu_driver_arm(vhu_net_rx_driver(guest->rx));
 }

@@ -17,6 +17,8 @@ struct guest_load {
 	uint32_t pieces;    /* descriptors of a frame that is sent */
 	bool tso;	    /* the frames are TCP to be segmented */
 	uint8_t station;    /* 0 or 1: whose address they are from; they are for the other's */
+	uint32_t memory;    /* bytes that the guest has; 0: as many as all of this may need */
+	bool notified;	    /* the receive ring has a call fd, and the guest waits for it */
 	bool listens;	    /* at its socket; else it connects */
 	unsigned int burst; /* frames at once */
 };
@@ -55,5 +57,7 @@ unsigned int guest_reclaim(struct guest *guest);
 int guest_receive(struct guest *guest);
 /* Gives the device all free buffers. */
 void guest_fill(struct guest *guest);
+/* Asks for a call with the next frame. False: there is one already. */
+bool guest_arm(struct guest *guest);
 
 #endif

@@ -14,12 +14,13 @@ from report import BUILD, ROOT, median, need
 
 sys.path.insert(0, str(ROOT / "tests" / "guest"))
 # pylint: disable=wrong-import-position
-from bench import Failure, Process, Skip, at_end, path_of, wait_for  # noqa: E402
+from bench import Failure, Process, Skip, path_of, wait_for  # noqa: E402
 from bench import need as need_programs  # noqa: E402
 from switches import huge_pages  # noqa: E402
 
-__all__ = ["Failure", "Skip", "Backend", "Cores", "DpdkBackend", "Frontend", "huge_pages", "path_of",
-           "placement", "two_cores", "wait_for"]
+__all__ = ["Failure", "Process", "Skip", "Backend", "Cores", "DpdkBackend", "Frontend", "Pair", "Pump",
+           "huge_pages", "interleave", "need", "need_programs", "path_of", "placement", "ratios", "spread",
+           "switch_modes", "two_cores", "vhu", "vhu_switch", "wait_for"]
 
 MBUFS = 8192
 MEGABYTES = 64
@@ -32,6 +33,11 @@ def two_cores():
     if len(cpus) < 2:
         raise Skip("two processors are needed, one for each side")
     return cpus[0], cpus[-1]
+
+
+def on_cpu(cpu):
+    """The beginning of a command line; None: anywhere."""
+    return [] if cpu is None else ["taskset", "-c", str(cpu)]
 
 
 class Cores:
@@ -155,11 +161,11 @@ class Frontend(Testpmd):
 
 
 class Pump:
-    """Our own frontend with two ports, for frames of 64 KiB in one direction."""
+    """Our own frontend, from the first of its ports to the second; frames of 64 bytes, or of 64 KiB with tso."""
 
-    def __init__(self, cpu, sockets, ring, listens=False):
-        self.process = Process("pump", ["taskset", "-c", str(cpu), need("pump"), *sockets, "--tso",
-                                        *(["--packed"] if ring == "packed" else []),
+    def __init__(self, cpu, sockets, ring, tso=True, window=16, listens=False):
+        self.process = Process("pump", [*on_cpu(cpu), need("pump"), *sockets, "--window", str(window),
+                                        *(["--tso"] if tso else []), *(["--packed"] if ring == "packed" else []),
                                         *(["--server"] if listens else [])],
                                stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         self.before = self.ask()
@@ -207,14 +213,14 @@ class Backend:
 
     number = 0
 
-    def __init__(self, cpu, argv, sockets, env=None):
+    def __init__(self, cpu, argv, sockets, seconds=20):
         Backend.number += 1
-        self.process = Process(f"backend{Backend.number}", ["taskset", "-c", str(cpu), *argv], env=env)
+        self.process = Process(f"backend{Backend.number}", [*on_cpu(cpu), *argv])
 
         def listens():
             self.process.check_alive()
             return all(map(os.path.exists, sockets))
-        wait_for("sockets of " + argv[0], listens, 20)
+        wait_for("sockets of " + argv[0], listens, seconds)
 
     @property
     def pid(self):
@@ -288,10 +294,6 @@ def spread(values):
     return median(values), f"{values[len(values) // 4]:.2f}-{values[min(len(values) - 1, 3 * len(values) // 4)]:.2f}"
 
 
-def backend_program(name="backend"):
-    return need(name)
-
-
 def vhu():
     path = os.environ.get("VHU") or str(BUILD / "vhu")
     if not os.access(path, os.X_OK):
@@ -299,5 +301,16 @@ def vhu():
     return path
 
 
-def at_exit(deed):
-    at_end(deed)
+def switch_modes():
+    """Whether this vhu switch can be told to poll, or not to."""
+    said = subprocess.run([vhu(), "switch", "--help"], check=False, capture_output=True, text=True)
+    return "--mode" in said.stdout + said.stderr
+
+
+def vhu_switch(cpu, sockets, mode=None):
+    """`vhu switch` with a port for each socket; its control socket is beside the first."""
+    argv = [vhu(), "switch", "--quiet", "--ctl", sockets[0] + ".ctl"]
+    argv += ["--mode", mode] if mode else []
+    for i, path in enumerate(sockets):
+        argv += ["--port", f"p{i}=vhost-user:{path},queues=1"]
+    return Backend(cpu, argv, sockets)

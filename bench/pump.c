@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Two guests of one switch in one thread: the first sends to the second, with so many frames on their
- * way at most. It counts what arrives and looks at none of it.
+ * Guests of one switch in one thread: the first sends to the second, with so many frames on their
+ * way at most; all others are there and do nothing. It counts what arrives and looks at none of it.
  *
  * For each line on standard input it prints the frames that have arrived, and the time in nanoseconds.
  */
@@ -17,16 +17,17 @@
 #include "guest.h"
 
 enum {
-	NR_GUESTS = 2,
+	MAX_GUESTS = 4096,
 	ASK_EVERY = 64,	      /* visits between two looks at standard input */
-	LOST_NS = 20000000,   /* what has not arrived after so long never will */
+	LOST_NS = 200000000,  /* what has not arrived after so long never will */
+	PAUSE_NS = 5000000,   /* between two visits: the process was stopped */
 	FIRST_NS = 100000000, /* between two frames, until one has arrived */
 };
 
 struct pump {
-	struct guest guest[NR_GUESTS];
-	unsigned int window, under_way;
-	uint64_t arrived, last_ns;
+	struct guest guest[MAX_GUESTS];
+	unsigned int nr_guests, window, under_way;
+	uint64_t arrived, last_ns, visit_ns;
 };
 
 static uint64_t now_ns(void)
@@ -43,7 +44,7 @@ static int start(struct pump *pump)
 
 	while (!runs) {
 		runs = true;
-		for (unsigned int i = 0; i < NR_GUESTS; i++) {
+		for (unsigned int i = 0; i < pump->nr_guests; i++) {
 			const int ret = guest_look(&pump->guest[i]);
 
 			if (ret < 0)
@@ -52,7 +53,7 @@ static int start(struct pump *pump)
 		}
 		usleep(1000);
 	}
-	for (unsigned int i = 0; i < NR_GUESTS; i++)
+	for (unsigned int i = 0; i < pump->nr_guests; i++)
 		guest_fill(&pump->guest[i]);
 	return 0;
 }
@@ -62,7 +63,7 @@ static void open_the_way(struct pump *pump, uint64_t now)
 {
 	if (now - pump->last_ns < FIRST_NS)
 		return;
-	for (unsigned int i = 0; i < NR_GUESTS; i++) {
+	for (unsigned int i = 0; i < 2; i++) {
 		guest_reclaim(&pump->guest[i]);
 		guest_send_some(&pump->guest[i], 1);
 	}
@@ -77,6 +78,9 @@ static int visit(struct pump *pump, uint64_t now)
 
 	if (nr < 0)
 		return nr;
+	if (now - pump->visit_ns > PAUSE_NS)
+		pump->last_ns += now - pump->visit_ns;
+	pump->visit_ns = now;
 	/* What the receiver sent to be learnt is flooded to the sender. */
 	if (guest_receive(from) < 0)
 		return -EPROTO;
@@ -117,7 +121,7 @@ static int run(struct pump *pump)
 			return 0;
 		printf("%llu %llu\n", (unsigned long long)pump->arrived, (unsigned long long)now);
 		fflush(stdout);
-		for (unsigned int g = 0; g < NR_GUESTS; g++) {
+		for (unsigned int g = 0; g < 2; g++) {
 			if (guest_look(&pump->guest[g]) != 1)
 				return -ECONNRESET;
 		}
@@ -126,7 +130,7 @@ static int run(struct pump *pump)
 
 static int usage(void)
 {
-	fputs("usage: pump SOCKET SOCKET [--packed] [--size BYTES | --tso] [--window N] [--server]\n",
+	fputs("usage: pump SOCKET SOCKET [SOCKET]... [--packed] [--size BYTES | --tso] [--window N] [--server]\n",
 	      stderr);
 	return 2;
 }
@@ -159,10 +163,17 @@ int main(int argc, char **argv)
 		else
 			return usage();
 	}
-	if (argc - optind != NR_GUESTS || load.frame_len < 60 || !pump.window)
+	if (argc - optind < 2 || argc - optind > MAX_GUESTS || load.frame_len < 60 || !pump.window)
 		return usage();
-	for (unsigned int i = 0; i < NR_GUESTS && !err; i++) {
-		load.station = (uint8_t)i;
+	pump.nr_guests = (unsigned int)(argc - optind);
+	for (unsigned int i = 0; i < pump.nr_guests && !err; i++) {
+		load.station = (uint8_t)(i & 1);
+		/* An idle one needs rings and buffers to receive into, and touches none of them. */
+		if (i == 2)
+			load = (struct guest_load){ .features = VHU_MASK(VHU_F_VERSION_1_BIT),
+						    .num = 64,
+						    .frame_len = 64,
+						    .memory = 1 << 20 };
 		err = guest_open(&pump.guest[i], &load, argv[optind + (int)i]);
 	}
 	if (!err)
@@ -171,7 +182,7 @@ int main(int argc, char **argv)
 		err = run(&pump);
 	if (err)
 		fprintf(stderr, "pump: %s\n", strerror(-err));
-	for (unsigned int i = 0; i < NR_GUESTS; i++)
+	for (unsigned int i = 0; i < pump.nr_guests; i++)
 		guest_close(&pump.guest[i]);
 	return err ? 1 : 0;
 }

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: MIT
 """Two ports of one switch, a core for the switch and one for both its guests: `vhu switch`, testpmd and OVS in turns.
 
-usage: bench/two_ports.py [--rows WORD,...] [--quick] [--no-ovs] [--rounds N] [--seconds S] [--json]
+usage: bench/two-ports.py [--rows WORD,...] [--quick] [--no-ovs] [--rounds N] [--seconds S] [--json]
 
 64 and 1518 bytes: one DPDK frontend with two ports has 128 frames on their way in each direction, and sends
 each that arrives back again (mac), with the addresses of its ports, which every switch learns. tso: a
@@ -11,7 +11,7 @@ other, 16 on their way; Gbit/s in the place of millions of frames.
 
 testpmd forwards what comes without looking at it (io); OVS does what a switch does (NORMAL), and so does vhu, in
 poll mode. ceil.: a backend that touches no data, against testpmd. adapt.: vhu in its adaptive mode, against poll. null: a second testpmd against the first. Each round has a
-slice for every contestant, forth and back again, and all others are stopped meanwhile; see bench/one_port.py.
+slice for every contestant, forth and back again, and all others are stopped meanwhile; see bench/one-port.py.
 """
 
 import argparse
@@ -19,7 +19,6 @@ import itertools
 import os
 import re
 import signal
-import subprocess
 import sys
 
 import lab
@@ -42,20 +41,6 @@ COLUMNS = [("ring", "ring", -6, ""), ("size", "size", -4, ""), ("against", "agai
            ("vhu", "vhu", 5, ".2f"), ("peer", "peer", 5, ".2f"), ("ratio", "ratio", 5, ".2f"),
            ("", "ratio_spread", 9, ""), ("null", "null", 5, ".2f"), ("", "null_spread", 9, ""),
            ("ceil.", "ceiling", 5, ".2f"), ("far", "far", 4, ".2f"), ("adapt.", "adaptive", 6, ".2f")]
-
-
-def switch_modes():
-    """Whether this vhu switch can be told to poll."""
-    said = subprocess.run([lab.vhu(), "switch", "--help"], check=False, capture_output=True, text=True)
-    return "--mode" in said.stdout + said.stderr
-
-
-def vhu_switch(cpu, name, sockets, mode):
-    argv = [lab.vhu(), "switch", "--quiet", "--ctl", path_of(name + ".ctl")]
-    argv += ["--mode", mode] if mode else []
-    for i, path in enumerate(sockets):
-        argv += ["--port", f"p{i}=vhost-user:{path},queues=1"]
-    return Backend(cpu, argv, sockets)
 
 
 class OvsBackend:
@@ -105,14 +90,14 @@ class Row:
             return DpdkBackend(cpu, sockets, "io", options=options, mbufs=16384, megabytes=128), sockets
         if name == "ceiling":
             return Backend(cpu, [lab.need("ceiling"), "forward", *sockets, self.size], sockets), sockets
-        mode = {"vhu": "poll", "adaptive": "adaptive"}[name] if switch_modes() else None
-        return vhu_switch(cpu, f"{Row.number}-{name}", sockets, mode), sockets
+        mode = {"vhu": "poll", "adaptive": "adaptive"}[name] if lab.switch_modes() else None
+        return lab.vhu_switch(cpu, sockets, mode), sockets
 
     def pair(self, name):
         backend, sockets = self.backend(name, [path_of(f"{Row.number}-{name}-{i}") for i in (0, 1)])
         if self.size == "tso":
             # OVS offers segmentation only where it connects
-            pump = Pump(self.cpus[0], sockets, self.ring, name == "ovs")
+            pump = Pump(self.cpus[0], sockets, self.ring, listens=name == "ovs")
             lab.wait_for("frames through " + name, lambda: pump.ask()[0], 30, 0.1)
             pair = Pair(pump, backend, lambda rates: rates[1][0] * TSO_KBITS)
         else:
@@ -138,7 +123,7 @@ def contestants(args, size):
     names = ["ovs"] if args.ovs else []
     names += ["vhu", "testpmd", "null"]
     names += ["ceiling"] if size != "tso" else []
-    return names + (["adaptive"] if switch_modes() else [])
+    return names + (["adaptive"] if lab.switch_modes() else [])
 
 
 def measure(args, cpus, cores, ring, size):
@@ -200,7 +185,7 @@ def main():
     except Failure as reason:
         print(f"failed: {reason}", file=sys.stderr)
         return 1
-    if not switch_modes():
+    if not lab.switch_modes():
         table.say("this vhu switch has no --mode: it was measured as it is")
     table.end()
     return 0

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: MIT
 """One port, poll mode, a core for each side: our backend and DPDK's under the same DPDK frontend, in turns.
 
-usage: bench/one_port.py [--rows WORD,...] [--quick] [--rounds N] [--seconds S] [--backend COMMAND] [--json]
+usage: bench/one-port.py [--rows WORD,...] [--quick] [--rounds N] [--seconds S] [--backend COMMAND] [--json]
 
   sink    the frontend sends as fast as it can (txonly), the backend takes (testpmd: rxonly)
   source  the backend sends (testpmd: txonly), the frontend takes (rxonly)
@@ -115,7 +115,7 @@ def parse():
     parser.add_argument("--verbose", action="store_true", help="a line on standard error for each round")
     args = parser.parse_args()
     args.rounds = args.rounds or (4 if args.quick else 24)
-    args.backend = args.backend or f"{shlex.quote(lab.backend_program())} {{mode}} {{sock}} --size {{size}}"
+    args.backend = args.backend or f"{shlex.quote(lab.need("backend"))} {{mode}} {{sock}} --size {{size}}"
     args.note = (lambda text: print(text, file=sys.stderr)) if args.verbose else (lambda text: None)
     return args
 
