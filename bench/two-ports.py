@@ -4,14 +4,15 @@
 
 usage: bench/two-ports.py [--rows WORD,...] [--quick] [--no-ovs] [--rounds N] [--seconds S] [--json]
 
-64 and 1518 bytes: one DPDK frontend with two ports has 128 frames on their way in each direction, and sends
-each that arrives back again (mac), with the addresses of its ports, which every switch learns. tso: a
-frontend of our own (bench/pump.c) sends frames of 64 KiB, as `vhu bench source --tso` does, from one port to the
-other, 16 on their way; Gbit/s in the place of millions of frames.
+64 and 1518 bytes: one DPDK frontend with two ports has 128 frames on their way in each direction, and sends each
+that arrives back again (mac), with the addresses of its ports, which every switch learns; Mpps, both directions.
+tso: a frontend of our own (bench/pump.c) sends frames of 64 KiB, as `vhu bench source --tso` does, from one port to
+the other, 16 on their way; Gbit/s.
 
 testpmd forwards what comes without looking at it (io); OVS does what a switch does (NORMAL), and so does vhu, in
-poll mode. ceil.: a backend that touches no data, against testpmd. adapt.: vhu in its adaptive mode, against poll. null: a second testpmd against the first. Each round has a
-slice for every contestant, forth and back again, and all others are stopped meanwhile; see bench/one-port.py.
+poll mode. null: a second testpmd against the first. ceil.: a backend that touches no data, against testpmd. adapt:
+vhu in its adaptive mode, against poll. Each round has a slice for every contestant, forth and back again, and all
+others are stopped meanwhile; see bench/one-port.py.
 """
 
 import argparse
@@ -40,7 +41,7 @@ TSO_KBITS = 65226 * 8 / 1000
 COLUMNS = [("ring", "ring", -6, ""), ("size", "size", -4, ""), ("against", "against", -7, ""),
            ("vhu", "vhu", 5, ".2f"), ("peer", "peer", 5, ".2f"), ("ratio", "ratio", 5, ".2f"),
            ("", "ratio_spread", 9, ""), ("null", "null", 5, ".2f"), ("", "null_spread", 9, ""),
-           ("ceil.", "ceiling", 5, ".2f"), ("far", "far", 4, ".2f"), ("adapt.", "adaptive", 6, ".2f")]
+           ("ceil.", "ceiling", 5, ".2f"), ("far", "far", 4, ".2f"), ("adapt", "adaptive", 5, ".2f")]
 
 
 class OvsBackend:
@@ -99,7 +100,7 @@ class Row:
             # OVS offers segmentation only where it connects
             pump = Pump(self.cpus[0], sockets, self.ring, listens=name == "ovs")
             lab.wait_for("frames through " + name, lambda: pump.ask()[0], 30, 0.1)
-            pair = Pair(pump, backend, lambda rates: rates[1][0] * TSO_KBITS)
+            pair = Pair(name, pump, backend, lambda rates: rates[1][0] * TSO_KBITS)
         else:
             args = [f"--eth-peer={i},{MACS[1 - i]}" for i in (0, 1)]
             frontend = Frontend(self.cpus[0], sockets, self.ring, RING_SIZE, OPTIONS, args)
@@ -108,7 +109,7 @@ class Row:
             backend.frontend_is_there()
             frontend.end()
             frontend.begin("mac", int(self.size), f"start tx_first {RING_SIZE // 64}")
-            pair = Pair(frontend, backend, lambda rates: sum(received for received, _ in rates))
+            pair = Pair(name, frontend, backend, lambda rates: sum(received for received, _ in rates))
         pair.pause()
         return pair
 
@@ -132,9 +133,6 @@ def measure(args, cpus, cores, ring, size):
         figures, places = lab.interleave(row.pairs, args.rounds, args.seconds, cores, args.note)
     finally:
         row.stop()
-    for name, values in figures.items():
-        if not any(values):
-            raise Failure(f"{ring} {size}: nothing passed in any slice of {name}")
     null, null_spread = lab.spread(lab.ratios(figures, "null", "testpmd"))
     adaptive = median(lab.ratios(figures, "adaptive", "vhu")) if "adaptive" in figures else None
     ceiling = median(lab.ratios(figures, "ceiling", "testpmd")) if "ceiling" in figures else None
