@@ -27,7 +27,7 @@ help:
 	@echo 'make check      all tests but the long ones. FAST=1: those without guests and foreign programs;'
 	@echo '                T=name: only that one, or those with name in theirs; V=1: all output'
 	@echo 'make soak       the long tests (hours); takes T= and V= too'
-	@echo 'make bench      the comparisons with DPDK and OVS (an hour). QUICK=1: some minutes; T=one-port: one of them'
+	@echo 'make bench      the comparisons with DPDK and OVS (half an hour). QUICK=1: some minutes; T=one-port: one of them'
 	@echo 'make demo       two Linux guests on one switch, every message shown'
 	@echo 'make lint       clang-format, clang-tidy, cppcheck, rooms. make format: rewrite the C files'
 	@echo 'make install    PREFIX=$(PREFIX) DESTDIR=$(DESTDIR); make uninstall takes the same two'

@@ -46,7 +46,7 @@ def run(args, cpus, sockets, ring):
 def measure(args, cpus, name, make, nr_ports, ring):
     runs = []
     for number in range(args.runs):
-        sockets = [path_of(f"{len(runs)}-{ring}-{name.replace(' ', '')}-{i}-{number}") for i in range(nr_ports)]
+        sockets = [path_of(f"{ring}-{''.join(filter(str.isalpha, name))}-{number}-{i}") for i in range(nr_ports)]
         backend = make(cpus[1], sockets)
         try:
             runs.append(run(args, cpus, sockets, ring))
