@@ -205,15 +205,15 @@ static void doze(struct world *w)
 	struct pollfd fds[2 * MAX_PORTS];
 	uint64_t kicks;
 
-	for (unsigned int i = 0; i < w->nr_ports; i++) {
+	for (size_t i = 0; i < w->nr_ports; i++) {
 		if (vhu_queue_arm(w->port[i].tx))
 			return;
 		fds[2 * i] = (struct pollfd){ vhu_backend_fd(w->port[i].backend), POLLIN, 0 };
 		fds[2 * i + 1] = (struct pollfd){ w->kick_fd[i], POLLIN, 0 };
 	}
-	if (poll(fds, 2 * w->nr_ports, -1) < 0)
+	if (poll(fds, (nfds_t)2 * w->nr_ports, -1) < 0)
 		return;
-	for (unsigned int i = 0; i < w->nr_ports; i++) {
+	for (size_t i = 0; i < w->nr_ports; i++) {
 		if (fds[2 * i + 1].revents && read(w->kick_fd[i], &kicks, sizeof(kicks)) < 0)
 			return;
 	}

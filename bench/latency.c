@@ -204,10 +204,19 @@ static int compare(const void *a, const void *b)
 
 static void report(const char *name, uint32_t *ns, unsigned int nr)
 {
+	static const struct {
+		const char *name;
+		unsigned int percent;
+	} parts[] = { { "min", 0 }, { "p50", 50 }, { "p90", 90 }, { "p99", 99 } };
+
 	qsort(ns, nr, sizeof(*ns), compare);
-	printf("\"%s\": {\"min\": %.1f, \"p50\": %.1f, \"p90\": %.1f, \"p99\": %.1f}", name,
-	       ns[0] / 1e3, ns[nr / 2] / 1e3, ns[(size_t)nr * 9 / 10] / 1e3,
-	       ns[(size_t)nr * 99 / 100] / 1e3);
+	printf("\"%s\": {", name);
+	for (size_t i = 0; i < sizeof(parts) / sizeof(parts[0]); i++) {
+		const size_t at = (size_t)nr * parts[i].percent / 100;
+
+		printf("%s\"%s\": %.1f", i ? ", " : "", parts[i].name, ns[at] / 1e3);
+	}
+	printf("}");
 }
 
 static int usage(void)
@@ -260,16 +269,18 @@ int main(int argc, char **argv)
 	int c, err;
 
 	while ((c = getopt_long(argc, argv, "", options, NULL)) != -1) {
-		if (c == 'c' && sscanf(optarg, "%u,%u", &probe.cpu[0], &probe.cpu[1]) == 2)
-			continue;
-		else if (c == 's')
+		if (c == 'c' && strchr(optarg, ',')) {
+			probe.cpu[0] = (unsigned int)strtoul(optarg, NULL, 10);
+			probe.cpu[1] = (unsigned int)strtoul(strchr(optarg, ',') + 1, NULL, 10);
+		} else if (c == 's') {
 			probe.nr_samples = (unsigned int)strtoul(optarg, NULL, 10);
-		else if (c == 'i')
+		} else if (c == 'i') {
 			probe.idle_us = (unsigned int)strtoul(optarg, NULL, 10);
-		else if (c == 'p')
+		} else if (c == 'p') {
 			load.features |= VHU_MASK(VHU_F_RING_PACKED_BIT);
-		else
+		} else {
 			return usage();
+		}
 	}
 	probe.nr_guests = (unsigned int)(argc - optind);
 	if (probe.nr_guests < 1 || probe.nr_guests > 2 || !probe.nr_samples)
