@@ -28,7 +28,7 @@ from report import ROOT, Table, median
 
 sys.path.insert(0, str(ROOT / "tests" / "peer"))
 # pylint: disable=wrong-import-position
-from backends import OVS_CONNECTS, OVS_LISTENS, Ovs  # noqa: E402
+from backends import OVS_CONNECTS, OVS_LISTENS, OVS_VSWITCHD, Ovs  # noqa: E402
 
 RINGS = ("split", "packed")
 SIZES = ("64", "1518", "tso")
@@ -161,7 +161,7 @@ def parse():
     parser.add_argument("--verbose", action="store_true", help="a line on standard error for each round")
     args = parser.parse_args()
     args.rounds = args.rounds or (4 if args.quick else 24)
-    args.ovs = args.ovs and not args.quick
+    args.ovs = args.ovs and not args.quick and os.path.exists(OVS_VSWITCHD)
     args.note = (lambda text: print(text, file=sys.stderr)) if args.verbose else (lambda text: None)
     return args
 
