@@ -6,6 +6,7 @@ PREFIX  ?= /usr/local
 DESTDIR ?=
 WERROR  ?= true
 FAST    ?=
+QUICK   ?=
 T       ?=
 V       ?=
 
@@ -16,7 +17,7 @@ tests := python3 scripts/check.py --build $(BUILD) $(if $(V),--verbose) $(if $(T
 configure = meson setup $2 $1 >$1.log 2>&1 || { cat $1.log; rm -f $1.log; exit 1; }; \
 	mv $1.log $1/setup.log
 
-.PHONY: all asan tsan clang check soak demo lint format install uninstall clean help
+.PHONY: all asan tsan clang check soak bench demo lint format install uninstall clean help
 
 all: deps-build $(BUILD)/build.ninja
 	@$(ninja) -C $(BUILD)
@@ -26,6 +27,7 @@ help:
 	@echo 'make check      all tests but the long ones. FAST=1: those without guests and foreign programs;'
 	@echo '                T=name: only that one, or those with name in theirs; V=1: all output'
 	@echo 'make soak       the long tests (hours); takes T= and V= too'
+	@echo 'make bench      the comparisons with DPDK and OVS (half an hour). QUICK=1: some minutes; T=one-port: one of them'
 	@echo 'make demo       two Linux guests on one switch, every message shown'
 	@echo 'make lint       clang-format, clang-tidy, cppcheck, rooms. make format: rewrite the C files'
 	@echo 'make install    PREFIX=$(PREFIX) DESTDIR=$(DESTDIR); make uninstall takes the same two'
@@ -65,6 +67,9 @@ check: $(if $(FAST),deps-fast,deps-check)
 
 soak: deps-check
 	@$(tests) --tier soak
+
+bench: deps-bench all
+	@VHU=$(abspath $(BUILD))/vhu VHU_BUILD=$(abspath $(BUILD)) python3 bench/run.py $(if $(QUICK),--quick) $(T)
 
 demo: deps-demo all
 	@VHU=$(abspath $(BUILD))/vhu python3 scripts/demo.py

@@ -205,15 +205,15 @@ static void doze(struct world *w)
 	struct pollfd fds[2 * MAX_PORTS];
 	uint64_t kicks;
 
-	for (unsigned int i = 0; i < w->nr_ports; i++) {
+	for (size_t i = 0; i < w->nr_ports; i++) {
 		if (vhu_queue_arm(w->port[i].tx))
 			return;
 		fds[2 * i] = (struct pollfd){ vhu_backend_fd(w->port[i].backend), POLLIN, 0 };
 		fds[2 * i + 1] = (struct pollfd){ w->kick_fd[i], POLLIN, 0 };
 	}
-	if (poll(fds, 2 * w->nr_ports, -1) < 0)
+	if (poll(fds, (nfds_t)2 * w->nr_ports, -1) < 0)
 		return;
-	for (unsigned int i = 0; i < w->nr_ports; i++) {
+	for (size_t i = 0; i < w->nr_ports; i++) {
 		if (fds[2 * i + 1].revents && read(w->kick_fd[i], &kicks, sizeof(kicks)) < 0)
 			return;
 	}
@@ -251,6 +251,7 @@ int main(int argc, char **argv)
 						 { NULL, 0, NULL, 0 } };
 	static struct world w;
 	const struct mode *mode = NULL;
+	struct guest_load load = { 0 };
 	uint32_t len = 64;
 	bool tso = false;
 	int c, err;
@@ -272,7 +273,8 @@ int main(int argc, char **argv)
 	if (!mode || (unsigned int)(argc - optind - 1) != mode->nr_ports || len < 60 || len > 65535)
 		return usage();
 	w.nr_ports = mode->nr_ports;
-	make_source(&w, tso ? 65226 : len, tso);
+	guest_load_tso(&load);
+	make_source(&w, tso ? load.frame_len : len, tso);
 	signal(SIGTERM, on_signal);
 	signal(SIGINT, on_signal);
 	err = open_ports(&w, argv + optind + 1, tso);

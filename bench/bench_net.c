@@ -2,8 +2,6 @@
 /*
  * Nanoseconds for the checksum and for making a frame fit; knows nothing of rings or copies.
  *
- *	cc -O2 -D_GNU_SOURCE -Iinclude -Ilib bench/bench_net.c build/lib/libvhu.a -o bench_net
- *
  * The best of several runs is printed: what the machine can do, not what it was busy with. Frames
  * are in the cache; out of a guest that just wrote them on another CPU it takes longer.
  */

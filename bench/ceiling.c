@@ -64,13 +64,14 @@ struct ring {
 	bool wrap;
 };
 
-static struct {
+struct device {
+	int listening;
 	struct vhu_sock *sock;
 	uint64_t features;
 	struct vhu_mem_table table;
 	uint8_t *mapped[VHU_MAX_MSG_REGIONS];
 	struct ring ring[2];
-} dev;
+};
 
 static volatile sig_atomic_t ended;
 
@@ -80,69 +81,70 @@ static void on_signal(int number)
 	ended = 1;
 }
 
-static bool is_packed(void)
+static bool is_packed(const struct device *dev)
 {
-	return dev.features & VHU_MASK(VHU_F_RING_PACKED_BIT);
+	return dev->features & VHU_MASK(VHU_F_RING_PACKED_BIT);
 }
 
 /* ---- Messages ---- */
-static void *translate(uint64_t uva)
+static void *translate(const struct device *dev, uint64_t uva)
 {
-	for (uint32_t i = 0; i < dev.table.nr; i++) {
-		const struct vhu_region *r = &dev.table.region[i];
+	for (uint32_t i = 0; i < dev->table.nr; i++) {
+		const struct vhu_region *r = &dev->table.region[i];
 
 		if (uva - r->uva < r->size)
-			return dev.mapped[i] + r->mmap_offset + (uva - r->uva);
+			return dev->mapped[i] + r->mmap_offset + (uva - r->uva);
 	}
 	return NULL;
 }
 
-static void map(struct vhu_msg *msg)
+static void map(struct device *dev, struct vhu_msg *msg)
 {
-	for (uint32_t i = 0; i < dev.table.nr; i++)
-		munmap(dev.mapped[i], dev.table.region[i].size + dev.table.region[i].mmap_offset);
-	dev.table.nr = 0;
+	for (uint32_t i = 0; i < dev->table.nr; i++)
+		munmap(dev->mapped[i],
+		       dev->table.region[i].size + dev->table.region[i].mmap_offset);
+	dev->table.nr = 0;
 	if (msg->mem.nr > VHU_MAX_MSG_REGIONS || msg->mem.nr > msg->nr_fds)
 		return;
 	for (uint32_t i = 0; i < msg->mem.nr; i++) {
 		const struct vhu_region *r = &msg->mem.region[i];
 
-		dev.mapped[i] = mmap(NULL, r->size + r->mmap_offset, PROT_READ | PROT_WRITE,
-				     MAP_SHARED | MAP_POPULATE, msg->fds[i], 0);
-		if (dev.mapped[i] == MAP_FAILED)
+		dev->mapped[i] = mmap(NULL, r->size + r->mmap_offset, PROT_READ | PROT_WRITE,
+				      MAP_SHARED | MAP_POPULATE, msg->fds[i], 0);
+		if (dev->mapped[i] == MAP_FAILED)
 			return;
-		dev.table.region[i] = *r;
-		dev.table.nr = i + 1;
+		dev->table.region[i] = *r;
+		dev->table.nr = i + 1;
 	}
 }
 
-static void start(struct ring *ring)
+static void start(const struct device *dev, struct ring *ring)
 {
-	ring->desc = translate(ring->addr.desc);
-	ring->avail = translate(ring->addr.avail);
-	ring->used = translate(ring->addr.used);
+	ring->desc = translate(dev, ring->addr.desc);
+	ring->avail = translate(dev, ring->addr.avail);
+	ring->used = translate(dev, ring->addr.used);
 	ring->is_running = ring->desc && ring->avail && ring->used && ring->num;
 	if (!ring->is_running)
 		return;
 	ring->at = 0;
 	ring->wrap = true;
 	/* No kicks, please: the device area's event structure, or the used ring's flags. */
-	if (is_packed())
+	if (is_packed(dev))
 		((uint16_t *)ring->used)[1] = EVENT_DISABLE;
 	else
 		ring->used->flags = USED_NO_NOTIFY;
 }
 
-static void reply(const struct vhu_msg *msg, uint64_t value)
+static void reply(struct device *dev, const struct vhu_msg *msg, uint64_t value)
 {
 	struct vhu_msg answer;
 
 	vhu_msg_init_reply(&answer, msg, sizeof(answer.u64));
 	answer.u64 = value;
-	vhu_sock_send(dev.sock, &answer);
+	vhu_sock_send(dev->sock, &answer);
 }
 
-static void reply_base(const struct vhu_msg *msg, struct ring *ring)
+static void reply_base(struct device *dev, const struct vhu_msg *msg, struct ring *ring)
 {
 	struct vhu_msg answer;
 	const uint32_t at = ring->at | (uint32_t)ring->wrap << 15;
@@ -150,29 +152,29 @@ static void reply_base(const struct vhu_msg *msg, struct ring *ring)
 	ring->is_running = false;
 	vhu_msg_init_reply(&answer, msg, sizeof(answer.state));
 	answer.state.index = msg->state.index;
-	answer.state.num = is_packed() ? at | at << 16 : ring->seen;
-	vhu_sock_send(dev.sock, &answer);
+	answer.state.num = is_packed(dev) ? at | at << 16 : ring->seen;
+	vhu_sock_send(dev->sock, &answer);
 }
 
-static void obey(struct vhu_msg *msg)
+static void obey(struct device *dev, struct vhu_msg *msg)
 {
 	const int index = vhu_wire_ring(VHU_CHANNEL_MAIN, msg);
-	struct ring *ring = &dev.ring[index & 1];
+	struct ring *ring = &dev->ring[index & 1];
 
 	switch (msg->hdr.request) {
 	case VHU_GET_FEATURES:
-		reply(msg, VHU_MASK(VHU_F_VERSION_1_BIT) | VHU_MASK(VHU_F_RING_PACKED_BIT) |
-				   VHU_MASK(VHU_F_IN_ORDER_BIT) |
-				   VHU_MASK(VHU_NET_F_MRG_RXBUF_BIT));
+		reply(dev, msg,
+		      VHU_MASK(VHU_F_VERSION_1_BIT) | VHU_MASK(VHU_F_RING_PACKED_BIT) |
+			      VHU_MASK(VHU_F_IN_ORDER_BIT) | VHU_MASK(VHU_NET_F_MRG_RXBUF_BIT));
 		break;
 	case VHU_SET_FEATURES:
-		dev.features = msg->u64;
+		dev->features = msg->u64;
 		break;
 	case VHU_GET_QUEUE_NUM:
-		reply(msg, 1);
+		reply(dev, msg, 1);
 		break;
 	case VHU_SET_MEM_TABLE:
-		map(msg);
+		map(dev, msg);
 		break;
 	case VHU_SET_VRING_NUM:
 		ring->num = msg->state.num;
@@ -184,10 +186,10 @@ static void obey(struct vhu_msg *msg)
 		ring->addr = msg->addr;
 		break;
 	case VHU_SET_VRING_KICK:
-		start(ring);
+		start(dev, ring);
 		break;
 	case VHU_GET_VRING_BASE:
-		reply_base(msg, ring);
+		reply_base(dev, msg, ring);
 		break;
 	default: /* nothing else is answered, or matters here */
 		break;
@@ -244,13 +246,14 @@ static void packed_turn(struct ring *ring, uint32_t len)
 	atomic_store_explicit(&first->flags, flags, memory_order_release);
 }
 
-static unsigned int turn(struct ring *ring, unsigned int max, uint32_t len)
+static unsigned int turn(struct device *dev, unsigned int index, unsigned int max, uint32_t len)
 {
+	struct ring *ring = &dev->ring[index];
 	unsigned int nr = 0;
 
 	if (!ring->is_running)
 		return 0;
-	if (is_packed()) {
+	if (is_packed(dev)) {
 		for (; nr < max && packed_is_ready(ring); nr++)
 			packed_turn(ring, len);
 		return nr;
@@ -262,55 +265,117 @@ static unsigned int turn(struct ring *ring, unsigned int max, uint32_t len)
 	return nr;
 }
 
-static void run(const char *mode, uint32_t len)
+/* All that a frontend has to say now. False: it has left. */
+static bool listen_to(struct device *dev)
+{
+	struct vhu_msg msg;
+	int ret;
+
+	while ((ret = vhu_sock_recv(dev->sock, &msg, NULL)) > 0)
+		obey(dev, &msg);
+	return ret == 0;
+}
+
+/* What was taken from one device's transmit ring is owed to the other's receive ring. */
+static unsigned int carry(struct device *from, struct device *to, unsigned int owed, uint32_t len)
+{
+	owed += turn(from, 1, BURST - owed, 0);
+	return owed - turn(to, 0, owed, len);
+}
+
+static void run(const char *mode, struct device *devs, unsigned int nr_devs, uint32_t len)
 {
 	const bool is_sink = strcmp(mode, "sink") == 0, is_source = strcmp(mode, "source") == 0;
-	struct vhu_msg msg;
-	unsigned int owed = 0;
+	unsigned int owed[2] = { 0 };
 
 	for (unsigned int i = 0; !ended; i++) {
 		if (i % LOOK_EVERY == 0) {
-			const int ret = vhu_sock_recv(dev.sock, &msg, NULL);
-
-			if (ret < 0)
-				return;
-			if (ret > 0) {
-				obey(&msg);
-				i--; /* there may be more */
+			for (unsigned int d = 0; d < nr_devs; d++) {
+				if (!listen_to(&devs[d]))
+					return;
 			}
 		}
 		if (is_source) {
-			turn(&dev.ring[0], BURST, len);
-			continue;
+			turn(&devs[0], 0, BURST, len);
+		} else if (is_sink) {
+			turn(&devs[0], 1, BURST, 0);
+		} else if (nr_devs == 1) {
+			owed[0] = carry(&devs[0], &devs[0], owed[0], len);
+		} else {
+			owed[0] = carry(&devs[0], &devs[1], owed[0], len);
+			owed[1] = carry(&devs[1], &devs[0], owed[1], len);
 		}
-		owed += turn(&dev.ring[1], BURST - owed, 0);
-		owed = is_sink ? 0 : owed - turn(&dev.ring[0], owed, len);
 	}
+}
+
+static int open_device(struct device *dev, const char *path)
+{
+	dev->listening = vhu_sock_listen(path, 0600, NULL);
+	return dev->listening < 0 ? dev->listening : 0;
+}
+
+static int meet(struct device *dev)
+{
+	int fd;
+
+	while ((fd = vhu_sock_accept(dev->listening)) < 0) {
+		if (ended)
+			return -EINTR;
+		poll(&(struct pollfd){ dev->listening, POLLIN, 0 }, 1, 1000);
+	}
+	return vhu_sock_new(&dev->sock, fd, VHU_CHANNEL_MAIN, 0);
+}
+
+/* Speaks with the first while the second has not come: a frontend may make its ports one by one. */
+static int meet_both(struct device *devs, unsigned int nr_devs)
+{
+	int err = meet(&devs[0]), fd;
+
+	while (!err && nr_devs == 2 && !devs[1].sock) {
+		if (!listen_to(&devs[0]))
+			return -ECONNRESET;
+		fd = vhu_sock_accept(devs[1].listening);
+		if (fd >= 0)
+			err = vhu_sock_new(&devs[1].sock, fd, VHU_CHANNEL_MAIN, 0);
+		else if (ended)
+			err = -EINTR;
+		else
+			usleep(1000);
+	}
+	return err;
+}
+
+static int usage(void)
+{
+	fputs("usage: ceiling sink|source|echo SOCKET BYTES\n"
+	      "       ceiling forward SOCKET SOCKET BYTES\n",
+	      stderr);
+	return 2;
 }
 
 int main(int argc, char **argv)
 {
-	const char *mode = argc == 4 ? argv[1] : "";
-	int fd;
+	static struct device devs[2];
+	const char *mode = argc > 1 ? argv[1] : "";
+	const unsigned int nr_devs = strcmp(mode, "forward") == 0 ? 2 : 1;
+	int err = 0;
 
-	if (strcmp(mode, "sink") != 0 && strcmp(mode, "source") != 0 && strcmp(mode, "echo") != 0) {
-		fputs("usage: ceiling sink|source|echo SOCKET BYTES\n", stderr);
-		return 2;
-	}
+	if (argc != 3 + (int)nr_devs || (nr_devs == 1 && strcmp(mode, "sink") != 0 &&
+					 strcmp(mode, "source") != 0 && strcmp(mode, "echo") != 0))
+		return usage();
 	signal(SIGTERM, on_signal);
 	signal(SIGINT, on_signal);
-	const int listening = vhu_sock_listen(argv[2], 0600, NULL);
-
-	if (listening < 0) {
-		fprintf(stderr, "ceiling: %s: %s\n", argv[2], strerror(-listening));
-		return 1;
+	for (unsigned int i = 0; i < nr_devs && !err; i++)
+		err = open_device(&devs[i], argv[2 + i]);
+	if (!err)
+		err = meet_both(devs, nr_devs);
+	if (!err)
+		run(mode, devs, nr_devs, HDR_LEN + (uint32_t)strtoul(argv[argc - 1], NULL, 10));
+	for (unsigned int i = 0; i < nr_devs; i++) {
+		vhu_sock_free(devs[i].sock);
+		unlink(argv[2 + i]);
 	}
-	while ((fd = vhu_sock_accept(listening)) < 0 && !ended)
-		poll(&(struct pollfd){ listening, POLLIN, 0 }, 1, 1000);
-	if (fd >= 0 && vhu_sock_new(&dev.sock, fd, VHU_CHANNEL_MAIN, 0) == 0)
-		run(mode, HDR_LEN + (uint32_t)strtoul(argv[3], NULL, 10));
-	vhu_sock_free(dev.sock);
-	close(listening);
-	unlink(argv[2]);
-	return 0;
+	if (err && err != -EINTR)
+		fprintf(stderr, "ceiling: %s\n", strerror(-err));
+	return err && err != -EINTR ? 1 : 0;
 }

@@ -150,7 +150,7 @@ static struct rte_mbuf *make(void)
 		}
 		last = m;
 	}
-	if (dev.options.tso) {
+	if (head && dev.options.tso) {
 		head->ol_flags =
 			RTE_MBUF_F_TX_TCP_SEG | RTE_MBUF_F_TX_TCP_CKSUM | RTE_MBUF_F_TX_IPV4;
 		head->l2_len = 14;

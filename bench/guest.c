@@ -14,11 +14,24 @@ enum {
 	IP_LEN = 20,
 	TCP_LEN = 20,
 	MSS = 1448,
+	/* Whole segments, and short enough for OVS, which gives up on a ring for good otherwise. */
+	TSO_LEN = ETH_LEN + IP_LEN + TCP_LEN + 45 * MSS,
 	/* A buffer of a receive ring, as most drivers make them. */
 	BUFFER_SIZE = 2048,
 	/* Whole frames of 64 KiB: as many as two bursts need, so that they stay in some cache. */
 	LONG_BUFFERS = 64,
 };
+
+void guest_load_tso(struct guest_load *load)
+{
+	load->features |= VHU_MASK(VHU_NET_F_CSUM_BIT) | VHU_MASK(VHU_NET_F_GUEST_CSUM_BIT) |
+			  VHU_MASK(VHU_NET_F_HOST_TSO4_BIT) | VHU_MASK(VHU_NET_F_GUEST_TSO4_BIT);
+	load->tso = true;
+	load->frame_len = TSO_LEN;
+	load->num = 2048;
+	if (!load->pieces)
+		load->pieces = 17;
+}
 
 struct vhu_net_hdr guest_frame_hdr(bool tso)
 {
@@ -57,6 +70,15 @@ void guest_make_frame(uint8_t *ret_frame, uint32_t len, bool tso)
 	ret_frame[39] = (uint8_t)(ip_len - IP_LEN);
 }
 
+void guest_swap_frame(uint8_t *frame)
+{
+	uint8_t mac[6];
+
+	memcpy(mac, frame, 6);
+	memcpy(frame, frame + 6, 6);
+	memcpy(frame + 6, mac, 6);
+}
+
 static int open_rings(struct guest *guest)
 {
 	const struct guest_load *load = &guest->load;
@@ -81,12 +103,15 @@ static int open_rings(struct guest *guest)
 	err = vhu_net_tx_new(&guest->tx, &o);
 	if (err)
 		return err;
-	/* Slots are used in turns: what is written into each of them now is sent again and again. */
 	for (unsigned int i = 0; i < 2; i++) {
 		struct vhu_driver *driver =
 			i ? vhu_net_tx_driver(guest->tx) : vhu_net_rx_driver(guest->rx);
 		const struct vhu_frontend_ring ring = {
-			.size = sizeof(ring), .driver = driver, .kick_fd = -1, .polled = true
+			.size = sizeof(ring),
+			.driver = driver,
+			.kick_fd = -1,
+			.call_fd = -1,
+			.polled = i == 1 || !load->notified,
 		};
 
 		err = vhu_frontend_set_ring(guest->fe, i, &ring);
@@ -112,11 +137,14 @@ int guest_open(struct guest *guest, const struct guest_load *load, const char *p
 	*guest = (struct guest){ .load = *load };
 	err = vhu_memory_new(&guest->memory);
 	if (!err)
-		err = vhu_memory_add(guest->memory, 0, GUEST_MEMORY, 0);
+		err = vhu_memory_add(guest->memory, 0, load->memory ? load->memory : GUEST_MEMORY,
+				     0);
 	o.memory = guest->memory;
 	if (!err)
 		err = vhu_frontend_new(&guest->fe, &o);
-	if (!err)
+	if (!err && load->listens)
+		err = vhu_frontend_listen(guest->fe, path, 0600, NULL);
+	else if (!err)
 		err = vhu_frontend_connect(guest->fe, path);
 	if (!err)
 		err = open_rings(guest);
@@ -154,23 +182,34 @@ void guest_close(struct guest *guest)
 
 bool guest_send(struct guest *guest)
 {
+	return guest_send_some(guest, guest->load.burst);
+}
+
+bool guest_send_some(struct guest *guest, unsigned int nr)
+{
 	const struct guest_load *load = &guest->load;
 	const struct vhu_net_hdr hdr = guest_frame_hdr(load->tso);
 
-	for (unsigned int i = 0; i < load->burst; i++) {
+	for (unsigned int i = 0; i < nr; i++) {
 		uint8_t *frame = vhu_net_tx_buffer(guest->tx);
 
 		if (!frame)
-			return false;
-		/* Its content stays from the first time on; a driver's last write is to the headers. */
-		if (frame[12] == 0)
+			goto full;
+		/* Its content stays from the first time on. */
+		if (frame[12] == 0) {
 			guest_make_frame(frame, load->frame_len, load->tso);
-		frame[5] = (uint8_t)i;
+			if (load->station)
+				guest_swap_frame(frame);
+		}
+		frame[18] = (uint8_t)i; /* the last that a driver writes is in the headers */
 		if (vhu_net_tx_send(guest->tx, load->tso ? &hdr : NULL, load->frame_len) != 0)
-			return false;
+			goto full;
 	}
 	vhu_net_tx_publish(guest->tx);
 	return true;
+full:
+	vhu_net_tx_publish(guest->tx);
+	return false;
 }
 
 unsigned int guest_reclaim(struct guest *guest)
@@ -192,4 +231,9 @@ int guest_receive(struct guest *guest)
 void guest_fill(struct guest *guest)
 {
 	vhu_net_rx_fill(guest->rx);
+}
+
+bool guest_arm(struct guest *guest)
+{
+	return !vhu_driver_arm(vhu_net_rx_driver(guest->rx));
 }

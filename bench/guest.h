@@ -16,6 +16,10 @@ struct guest_load {
 	uint32_t frame_len; /* of each frame, no FCS */
 	uint32_t pieces;    /* descriptors of a frame that is sent */
 	bool tso;	    /* the frames are TCP to be segmented */
+	uint8_t station;    /* 0 or 1: whose address they are from; they are for the other's */
+	uint32_t memory;    /* bytes that the guest has; 0: as many as all of this may need */
+	bool notified;	    /* the receive ring has a call fd, and the guest waits for it */
+	bool listens;	    /* at its socket; else it connects */
 	unsigned int burst; /* frames at once */
 };
 
@@ -28,8 +32,13 @@ struct guest {
 	const char *fault; /* why guest_look() said that it failed */
 };
 
+/* Frames of 64 KiB for TCP segmentation, page by page as a guest's kernel has them, and rings for them. */
+void guest_load_tso(struct guest_load *load);
+
 /* A frame of len bytes as all guests here send it: UDP, or TCP with tso, over IPv4. */
 void guest_make_frame(uint8_t *ret_frame, uint32_t len, bool tso);
+/* Exchanges source and destination of a frame. */
+void guest_swap_frame(uint8_t *frame);
 /* The virtio-net header that goes with it. */
 struct vhu_net_hdr guest_frame_hdr(bool tso);
 
@@ -39,13 +48,16 @@ int guest_open(struct guest *guest, const struct guest_load *load, const char *p
 int guest_look(struct guest *guest);
 void guest_close(struct guest *guest);
 
-/* Fills the transmit ring with a burst. False: there is no room for one. */
+/* Sends a burst, or as many frames as are given. False: there is no room for all. */
 bool guest_send(struct guest *guest);
+bool guest_send_some(struct guest *guest, unsigned int nr);
 /* Takes back what the backend is done with. The count of frames. */
 unsigned int guest_reclaim(struct guest *guest);
 /* Takes what was received and gives the buffers back. The count of frames, or -EPROTO. */
 int guest_receive(struct guest *guest);
 /* Gives the device all free buffers. */
 void guest_fill(struct guest *guest);
+/* Asks for a call with the next frame. False: there is one already. */
+bool guest_arm(struct guest *guest);
 
 #endif

@@ -14,12 +14,13 @@ from report import BUILD, ROOT, median, need
 
 sys.path.insert(0, str(ROOT / "tests" / "guest"))
 # pylint: disable=wrong-import-position
-from bench import Failure, Process, Skip, at_end, path_of, wait_for  # noqa: E402
+from bench import Failure, Process, Skip, path_of, wait_for  # noqa: E402
 from bench import need as need_programs  # noqa: E402
 from switches import huge_pages  # noqa: E402
 
-__all__ = ["Failure", "Skip", "Backend", "Cores", "DpdkBackend", "Frontend", "huge_pages", "path_of",
-           "placement", "two_cores", "wait_for"]
+__all__ = ["Failure", "Process", "Skip", "Backend", "Cores", "DpdkBackend", "Frontend", "Pair", "Pump",
+           "huge_pages", "interleave", "need", "need_programs", "path_of", "placement", "ratios", "spread",
+           "switch_modes", "two_cores", "vhu", "vhu_switch", "wait_for"]
 
 MBUFS = 8192
 MEGABYTES = 64
@@ -34,9 +35,9 @@ def two_cores():
     return cpus[0], cpus[-1]
 
 
-def pages_for(testpmds, megabytes=MEGABYTES):
-    """Sees to it that so many testpmds find their huge pages."""
-    huge_pages(testpmds * (megabytes // HUGE_PAGE + 4))
+def on_cpu(cpu):
+    """The beginning of a command line; None: anywhere."""
+    return [] if cpu is None else ["taskset", "-c", str(cpu)]
 
 
 class Cores:
@@ -69,6 +70,7 @@ class Testpmd:
         # DPDK leaves empty folders where it runs: let them go with ours
         os.environ["RUNTIME_DIRECTORY"] = path_of("run")
         os.makedirs(path_of("run"), exist_ok=True)
+        huge_pages(megabytes // HUGE_PAGE + 4)
         Testpmd.number += 1
         name = f"testpmd{Testpmd.number}"
         self.nr_ports = len(vdevs)
@@ -158,6 +160,39 @@ class Frontend(Testpmd):
         super().__init__(cpu, vdevs, [f"--rxd={size}", f"--txd={size}", *args], megabytes, mbufs)
 
 
+class Pump:
+    """Our own frontend, from the first of its ports to the second; frames of 64 bytes, or of 64 KiB with tso."""
+
+    def __init__(self, cpu, sockets, ring, tso=True, window=16, listens=False):
+        self.process = Process("pump", [*on_cpu(cpu), need("pump"), *sockets, "--window", str(window),
+                                        *(["--tso"] if tso else []), *(["--packed"] if ring == "packed" else []),
+                                        *(["--server"] if listens else [])],
+                               stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        self.before = self.ask()
+
+    @property
+    def pid(self):
+        return self.process.pid
+
+    def ask(self):
+        self.process.popen.stdin.write(b"\n")
+        self.process.popen.stdin.flush()
+        line = self.process.popen.stdout.readline()
+        if not line:
+            raise Failure("pump has ended: " + self.process.log_tail())
+        return [int(word) for word in line.split()]
+
+    def rates(self):
+        """As a testpmd's."""
+        now = self.ask()
+        frames, ns = now[0] - self.before[0], now[1] - self.before[1]
+        self.before = now
+        return [(0, 0), (frames * 1e9 / ns, 0)]
+
+    def stop(self):
+        self.process.stop()
+
+
 class DpdkBackend(Testpmd):
     """net_vhost, a port for each socket; engine: what its forwarding thread does."""
 
@@ -178,14 +213,14 @@ class Backend:
 
     number = 0
 
-    def __init__(self, cpu, argv, sockets, env=None):
+    def __init__(self, cpu, argv, sockets, seconds=20):
         Backend.number += 1
-        self.process = Process(f"backend{Backend.number}", ["taskset", "-c", str(cpu), *argv], env=env)
+        self.process = Process(f"backend{Backend.number}", [*on_cpu(cpu), *argv])
 
         def listens():
             self.process.check_alive()
             return all(map(os.path.exists, sockets))
-        wait_for("sockets of " + argv[0], listens, 20)
+        wait_for("sockets of " + argv[0], listens, seconds)
 
     @property
     def pid(self):
@@ -201,9 +236,9 @@ class Backend:
 class Pair:
     """A frontend and its backend that stand still but for their slices."""
 
-    def __init__(self, frontend, backend, rate):
+    def __init__(self, name, frontend, backend, rate):
         """rate: of the frontend's rates(), frames a second."""
-        self.frontend, self.backend, self.rate = frontend, backend, rate
+        self.name, self.frontend, self.backend, self.rate = name, frontend, backend, rate
 
     def signal(self, number):
         for side in (self.frontend, self.backend):
@@ -218,8 +253,13 @@ class Pair:
         try:
             time.sleep(settle)
             self.frontend.rates()
-            time.sleep(seconds)
-            return self.rate(self.frontend.rates()) / 1e6
+            for _ in range(50):
+                time.sleep(seconds)
+                figure = self.rate(self.frontend.rates()) / 1e6
+                if figure:
+                    return figure
+            # not starved by whatever else runs here, but dead
+            raise Failure("nothing passes any more: " + self.name)
         finally:
             self.pause()
 
@@ -259,10 +299,6 @@ def spread(values):
     return median(values), f"{values[len(values) // 4]:.2f}-{values[min(len(values) - 1, 3 * len(values) // 4)]:.2f}"
 
 
-def backend_program(name="backend"):
-    return need(name)
-
-
 def vhu():
     path = os.environ.get("VHU") or str(BUILD / "vhu")
     if not os.access(path, os.X_OK):
@@ -270,5 +306,16 @@ def vhu():
     return path
 
 
-def at_exit(deed):
-    at_end(deed)
+def switch_modes():
+    """Whether this vhu switch can be told to poll, or not to."""
+    said = subprocess.run([vhu(), "switch", "--help"], check=False, capture_output=True, text=True)
+    return "--mode" in said.stdout + said.stderr
+
+
+def vhu_switch(cpu, sockets, mode=None):
+    """`vhu switch` with a port for each socket; its control socket is beside the first."""
+    argv = [vhu(), "switch", "--quiet", "--ctl", sockets[0] + ".ctl"]
+    argv += ["--mode", mode] if mode else []
+    for i, path in enumerate(sockets):
+        argv += ["--port", f"p{i}=vhost-user:{path},queues=1"]
+    return Backend(cpu, argv, sockets)

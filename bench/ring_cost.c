@@ -48,10 +48,6 @@ static const struct {
 	{ "event-index", VHU_MASK(VHU_F_EVENT_IDX_BIT) },
 };
 
-static const uint64_t tso_features =
-	VHU_MASK(VHU_NET_F_CSUM_BIT) | VHU_MASK(VHU_NET_F_GUEST_CSUM_BIT) |
-	VHU_MASK(VHU_NET_F_HOST_TSO4_BIT) | VHU_MASK(VHU_NET_F_GUEST_TSO4_BIT);
-
 static uint64_t now_ns(void)
 {
 	struct timespec now;
@@ -311,13 +307,8 @@ int main(int argc, char **argv)
 
 	if (err)
 		return 2;
-	if (run.load.tso) {
-		/* Page by page, as a guest's kernel has it, and a ring that a burst of that fits. */
-		run.load.features |= tso_features;
-		run.load.frame_len = 65226;
-		run.load.pieces = run.load.pieces ? run.load.pieces : 17;
-		run.load.num = 2048;
-	}
+	if (run.load.tso)
+		guest_load_tso(&run.load);
 	/* One thread for both sides: it stays where it is. */
 	cpu_set_t set;
 

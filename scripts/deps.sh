@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: MIT
 # Installs the Debian packages that one group of make targets needs; it knows nothing of how they are used.
 #
-# usage: scripts/deps.sh build|fast|check|demo|lint [--list]
+# usage: scripts/deps.sh build|fast|check|bench|demo|lint [--list]
 # Silent when nothing is missing. VHU_SKIP_DEPS=1 switches it off (another distribution, say).
 set -eu
 
@@ -20,11 +20,12 @@ case "${1:-}" in
 build) list="$build" ;;
 fast) list="$build $format" ;;
 check) list="$build $format $guest $backends $bench clang libclang-rt-14-dev clang-tidy cppcheck
-	iputils-ping procps spin tcpdump tshark util-linux" ;;
+check) list="$build $format $guest $backends $bench clang libclang-rt-14-dev clang-tidy cppcheck
+	iputils-ping procps spin tcpdump tshark user-mode-linux util-linux" ;;
 demo) list="$build $guest" ;;
 lint) list="$build $format clang clang-tidy cppcheck" ;;
 *)
-	echo "usage: $0 build|fast|check|demo|lint [--list]" >&2
+	echo "usage: $0 build|fast|check|bench|demo|lint [--list]" >&2
 	exit 2
 	;;
 esac

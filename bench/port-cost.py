@@ -1,0 +1,113 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""What a frame costs `vhu switch` in instructions, from 2 to 1024 live ports with traffic between two of them.
+
+usage: bench/port-cost.py [--ports N,...] [--mode MODE] [--seconds S] [--ring split|packed] [--quick] [--json]
+
+All ports have a frontend whose rings run. The switch is under callgrind, so it is the slow side and always finds
+frames; counting begins once it carries them, and ends after so many seconds. Everything that the process does in
+that time is in the figure, whichever thread does it. "more" is against the first row.
+"""
+
+import argparse
+import re
+import resource
+import subprocess
+import sys
+import time
+
+import lab
+from lab import Failure, Process, Skip, path_of
+from report import Table, need
+
+COLUMNS = [("ports", "ports", 5, ""), ("frames", "frames", 8, ""), ("instr. a frame", "instructions", 14, ".1f"),
+           ("more", "more", 7, "+.1%")]
+# What a port has open in the switch: its sockets, its rings' eventfds, its memory.
+FDS_A_PORT = 16
+WINDOW = 128
+
+
+def raise_open_files(ports):
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = ports * FDS_A_PORT + 1024
+    if hard not in (resource.RLIM_INFINITY,) and wanted > hard:
+        try:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, wanted))
+        except (OSError, ValueError) as error:
+            raise Skip(f"{ports} ports want {wanted} open files: {error}") from error
+    elif soft != resource.RLIM_INFINITY and wanted > soft:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
+def control(pump, pid, what):
+    """Tells callgrind; how many frames had arrived then: it takes a moment, whose middle is meant."""
+    before = pump.ask()[0]
+    done = subprocess.run(["callgrind_control", what, str(pid)], check=False, capture_output=True, text=True,
+                          timeout=60)
+    if done.returncode:
+        raise Failure(f"callgrind_control {what}: {done.stderr.strip() or done.stdout.strip()}")
+    return (before + pump.ask()[0]) // 2
+
+
+def collected(out):
+    """Instructions of the first dump."""
+    with open(out + ".1", encoding="ascii", errors="replace") as dump:
+        return int(re.search(r"^totals:\s*(\d+)", dump.read(), re.M).group(1))
+
+
+def measure(args, ports):
+    raise_open_files(ports)
+    name = f"{ports}-"
+    sockets = [path_of(f"{name}{i}") for i in range(ports)]
+    out = path_of(name + "callgrind")
+    argv = ["valgrind", "--tool=callgrind", f"--callgrind-out-file={out}", lab.vhu(), "switch", "--quiet",
+            "--no-sandbox", "--ctl", path_of(name + "ctl")]
+    argv += ["--mode", args.mode] if args.mode else []
+    for i, path in enumerate(sockets):
+        argv += ["--port", f"p{i}=vhost-user:{path},queues=1"]
+    switch = lab.Backend(None, argv, sockets, seconds=60 + ports / 4)
+    pump = lab.Pump(None, sockets, args.ring, tso=False, window=WINDOW)
+    try:
+        lab.wait_for(f"frames through {ports} ports", lambda: pump.ask()[0] > 10 * WINDOW, 60 + ports / 4, 0.1)
+        before = control(pump, switch.pid, "--zero")
+        time.sleep(args.seconds)
+        frames = control(pump, switch.pid, "--dump") - before
+    finally:
+        pump.stop()
+        switch.stop()
+    if not frames:
+        raise Failure(f"{ports} ports: no frame passed")
+    return {"ports": ports, "frames": frames, "instructions": collected(out) / frames}
+
+
+def main():
+    parser = argparse.ArgumentParser(description="instructions for a frame, by the number of ports")
+    parser.add_argument("--ports", default="2,16,128,1024", help="2,16,128,1024")
+    parser.add_argument("--mode", help="--mode of vhu switch; else its own")
+    parser.add_argument("--ring", choices=("split", "packed"), default="split")
+    parser.add_argument("--seconds", type=float, default=10)
+    parser.add_argument("--quick", action="store_true", help="2 and 64 ports, 2 seconds each")
+    parser.add_argument("--json", action="store_true")
+    args = parser.parse_args()
+    if args.quick:
+        args.ports, args.seconds = "2,64", 2
+    table = Table(COLUMNS, args.json)
+    try:
+        lab.need_programs("valgrind", "callgrind_control")
+        need("pump")
+        for ports in map(int, args.ports.split(",")):
+            row = measure(args, ports)
+            first = table.rows[0] if table.rows else row
+            table.add(row | {"more": row["instructions"] / first["instructions"] - 1})
+    except Skip as reason:
+        print(f"cannot measure here: {reason}", file=sys.stderr)
+        return 77
+    except Failure as reason:
+        print(f"failed: {reason}", file=sys.stderr)
+        return 1
+    table.end()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
