@@ -10,8 +10,8 @@ import os
 import sys
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from measure import MILLION, Bench, bench, perfect, ring_is, summary
-from cover import pairwise, product
+from measure import MILLION, Bench, bench, perfect, ring_is
+from cover import pairwise
 from harness import Failure, Switch, main, path_of, wait_for
 
 QUEUES_MAX = 128
