@@ -266,7 +266,7 @@ def enough(frames, wanted):
 
 
 def test(tap):
-    frames = matrix(tap, pairwise(FACTORS), pairwise(UNEQUAL), 8000, 20000)
+    frames = matrix(tap, pairwise(FACTORS), pairwise(UNEQUAL), 4000, 10000)
     tap.case("a_million_frames_were_verified", enough, frames, MILLION)
 
 
