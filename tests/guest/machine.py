@@ -178,8 +178,8 @@ class Guest:
             "-device", "virtio-serial-pci,id=vs0%s" % ("" if kvm else ",vectors=0"),
             "-device", "virtserialport,bus=vs0.0,chardev=s1,name=vhu.shell",
             "-qmp", "unix:%s,server=on,wait=off" % self.qmp_path]
-        if kvm:
-            argv += ["-cpu", "host"]
+        # without RDRAND the guest's first random number takes a second or two
+        argv += ["-cpu", "host" if kvm else "qemu64,+rdrand"]
         for i, port in enumerate(ports):
             # QEMU 7.2 under TCG crashes when a guest masks an MSI-X vector of vhost-user
             vectors = port.vectors

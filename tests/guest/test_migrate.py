@@ -85,7 +85,8 @@ def there_and_back(travel, b, seconds):
 
 
 def round_trip(travel, b):
-    for seconds in (12, 30, 90):
+    # memory that both share is not copied: such a move takes less than a second
+    for seconds in ((6,) if travel.more["ram"] else ()) + (12, 30, 90):
         overlapped, said = there_and_back(travel, b, seconds)
         if overlapped:
             return said

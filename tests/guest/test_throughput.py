@@ -14,7 +14,7 @@ from harness import (Failure, Guest, Port, Switch, TestpmdSwitch, boot, iperf, i
                      path_of, ping)
 
 TARGETS = {"vhu": "10.9.0.2", "dpdk": "10.9.1.2"}
-SECONDS = 2
+SECONDS = 1
 ROUNDS = 3
 
 

@@ -19,9 +19,8 @@ OFFLOADS = "tx rx tso gso gro"
 
 
 def set_offloads(guest, state):
-    for word in OFFLOADS.split():
-        # some are fixed to off where another one is off: what counts is the end
-        guest.try_run("ethtool -K eth0 %s %s" % (word, state))
+    # some are fixed to off where another one is off: what counts is the end
+    guest.try_run("ethtool -K eth0 " + " ".join("%s %s" % (word, state) for word in OFFLOADS.split()))
     said = guest.run("ethtool -k eth0")
     for feature in ("tx-checksumming", "tcp-segmentation-offload"):
         if not re.search(r"^%s: %s" % (feature, state), said, re.M):
@@ -51,12 +50,15 @@ def ping_jumbo(a, b):
 
 def offload_matrix(a, b):
     said = []
-    for on_a, on_b in (("off", "on"), ("off", "off"), ("on", "off"), ("on", "on")):
+    # both on is what all others are; all combinations are in test_dataplane
+    for on_a, on_b in (("off", "on"), ("off", "off")):
         set_offloads(a, on_a)
         set_offloads(b, on_b)
         there = iperf(a, B, 1)
         back = iperf(a, B, 1, reverse=True)
         said.append("%s/%s %.0f %.0f" % (on_a, on_b, there, back))
+    set_offloads(a, "on")
+    set_offloads(b, "on")
     transfer(a, b, B, 2)
     return "Mbit/s, offloads of a/b, there and back: " + ", ".join(said)
 

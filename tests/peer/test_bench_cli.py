@@ -352,6 +352,18 @@ def a_million_frames_each_way_over_two_connections():
 
 
 @test
+def frames_that_wait_for_room_are_kept_when_control_messages_come():
+    # whether one comes while the ring is full is chance: 1 in 10 of these
+    for _ in range(60 if LONG else 20):
+        place = folder()
+        loop = start(place, "loop --frontend @/s --no-indirect --verify --frames 1000")
+        echo = Bench(place, "echo --backend @/s --no-indirect --ring-size 64 --pieces 3")
+        check_whole(loop.result(), 1000)
+        check(echo.end() == 0, echo.said())
+        check(json.loads(echo.text())["sides"][0]["dropped"] == 0, echo.text())
+
+
+@test
 def frames_for_a_switch_find_their_way():
     place = folder()
     switch = subprocess.Popen([VHU, "switch", "-q", "--ctl", "none", "--port", "a=vhost-user:a", "--port", "b=vhost-user:b"],

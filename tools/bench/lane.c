@@ -28,6 +28,10 @@ int lane_pull(struct lane *lane)
 	if (nr > 0) {
 		lane->nr = (unsigned int)nr;
 		lane->done = 0;
+		if (lane->skip) {
+			lane->done = lane->skip < lane->nr ? lane->skip : lane->nr;
+			lane->skip -= lane->done;
+		}
 		for (int i = 0; i < nr; i++)
 			lane->received.bytes += lane->frames[i].len;
 		lane->received.frames += (unsigned int)nr;
@@ -52,6 +56,7 @@ void lane_put_back(struct lane *lane)
 	for (unsigned int i = 0; i < lane->nr; i++)
 		lane->received.bytes -= lane->frames[i].len;
 	lane->received.frames -= lane->nr;
+	lane->skip += lane->done;
 	vhu_net_rewind(lane->in);
 	lane_done(lane);
 }

@@ -42,6 +42,7 @@ struct lane {
 	/* The burst that was taken, and how far it is done with. */
 	const struct vhu_net_frame *frames;
 	unsigned int nr, done;
+	unsigned int skip; /* frames that come again, and were done with before */
 
 	/* A frame that was made and had no room yet. */
 	uint32_t made_len;
@@ -66,8 +67,8 @@ int lane_pull(struct lane *lane);
 /* Gives the burst back. */
 void lane_done(struct lane *lane);
 /*
- * Device: as if the burst had not been taken. It comes again, and with it what was sent on already:
- * rather twice than never.
+ * Device: as if the burst had not been taken. It comes again, and what was sent on already is passed
+ * over, unless the rings were stopped meanwhile: then rather twice than never.
  */
 void lane_put_back(struct lane *lane);
 

@@ -63,6 +63,8 @@ static void refresh(struct side *side, unsigned int index, bool up)
 	lane->is_up = up;
 	lane->in_armed = false;
 	lane->out_armed = false;
+	if (!up)
+		lane->skip = 0;
 	if (up) {
 		lane->features = side->features;
 		lane->out_caps = vhu_net_queue_caps(lane->out);
