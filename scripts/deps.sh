@@ -20,8 +20,8 @@ case "${1:-}" in
 build) list="$build" ;;
 fast) list="$build $format" ;;
 check) list="$build $format $guest $backends $bench clang libclang-rt-14-dev clang-tidy cppcheck
-check) list="$build $format $guest $backends $bench clang libclang-rt-14-dev clang-tidy cppcheck
 	iputils-ping procps spin tcpdump tshark user-mode-linux util-linux" ;;
+bench) list="$build $backends $bench iproute2 util-linux" ;;
 demo) list="$build $guest" ;;
 lint) list="$build $format clang clang-tidy cppcheck" ;;
 *)
