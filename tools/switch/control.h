@@ -28,6 +28,7 @@ struct vhu_switch {
 	struct sw_view *old_views; /* replaced; each until its ticket has passed */
 	struct sw_port *ports;	   /* in the order of their making */
 	struct sw_port *leaving;   /* removed, until nobody holds them */
+	struct sw_queue *moves;	   /* without an owner, until the old one has let go */
 	struct sw_port *slot[SW_PORTS_MAX];
 	uint32_t serial;
 
@@ -49,8 +50,18 @@ void sw_watch_remove(struct vhu_switch *sw, struct sw_watch *watch);
 /* CLOCK_MONOTONIC, coarse. */
 uint64_t sw_now_ms(void);
 
-/* The worker that takes frames from this queue. */
-struct sw_worker *sw_queue_worker(struct sw_queue *queue);
+/* Events of this fd mean work for the queue, whoever has it; -1: no event tells. */
+void sw_queue_watch(struct sw_queue *queue, int fd);
+void sw_queue_unwatch(struct sw_queue *queue);
+/* Whoever has the queue looks at it now. Its own worker may ask for that too. */
+void sw_queue_attend(struct sw_queue *queue);
+void sw_queue_set_mode(struct sw_queue *queue, enum sw_mode mode);
+/* Another worker has it from soon on. */
+void sw_queue_move(struct sw_queue *queue, unsigned int to);
+/* Gives queues whose old worker has let go to their new one. True: there are others. */
+bool sw_moves_finish(struct vhu_switch *sw);
+/* The port goes: nobody gets its queues. */
+void sw_moves_forget(struct sw_port *port);
 
 /* Any thread: something is worth aging, or worth watching over, from now on. */
 void sw_aging_begin(void *sw);

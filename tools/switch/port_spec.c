@@ -60,11 +60,21 @@ static int opt_role(struct parser *p, const char *key, const char *value)
 
 static int opt_mode(struct parser *p, const char *key, const char *value)
 {
+	enum sw_mode ring_mode = sw_mode_named(value);
 	unsigned long mode;
 
 	(void)key;
+	if (ring_mode != SW_MODE_END) {
+		p->spec->ring_mode = ring_mode;
+		return 0;
+	}
+	if (p->spec->kind != SW_KIND_VHOST)
+		return wrong(p, "mode=%s is none of adaptive, poll and interrupt", value);
 	if (!number(value, 8, 0777, &mode) || mode == 0)
-		return wrong(p, "mode=%s is no octal mode like 0660", value);
+		return wrong(p,
+			     "mode=%s is no octal mode like 0660, and none of adaptive, poll and "
+			     "interrupt",
+			     value);
 	p->spec->mode = (unsigned int)mode;
 	return 0;
 }
@@ -169,7 +179,7 @@ static const struct {
 } options[] = {
 	{ "server", FOR(SW_KIND_VHOST), false, opt_role },
 	{ "client", FOR(SW_KIND_VHOST), false, opt_role },
-	{ "mode", FOR(SW_KIND_VHOST), true, opt_mode },
+	{ "mode", FOR(SW_KIND_VHOST) | FOR(SW_KIND_TAP), true, opt_mode },
 	{ "group", FOR(SW_KIND_VHOST), true, opt_group },
 	{ "mtu", FOR(SW_KIND_VHOST) | FOR(SW_KIND_TAP), true, opt_mtu },
 	{ "queues", FOR(SW_KIND_VHOST), true, opt_queues },

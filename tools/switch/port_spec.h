@@ -28,6 +28,7 @@ struct sw_spec {
 	bool is_client;
 	bool has_config;
 	unsigned int mode; /* of the socket file; 0: as the umask has it */
+	enum sw_mode ring_mode;
 	char group[SW_GROUP_MAX];
 	unsigned int mtu;	/* 0: none */
 	unsigned int nr_queues; /* pairs */

@@ -1,0 +1,158 @@
+// SPDX-License-Identifier: MIT
+/*
+ * Which worker has which queue, from the control thread's side: watched, looked after, given to
+ * another worker. It knows nothing of frames.
+ *
+ * A queue that changes hands has no owner for a moment: until the old worker has passed a ticket it
+ * may still be in a burst from it. Kicks that come meanwhile stay in their eventfd, and the new owner
+ * looks at the queue before it waits for any.
+ */
+
+#include <string.h>
+#include <syslog.h>
+
+#include "switch/control.h"
+
+static struct sw_worker *owner(const struct sw_queue *queue)
+{
+	unsigned int index = sw_hold_owner(atomic_load(&queue->hold));
+
+	return index == SW_NOBODY ? NULL : &queue->port->sw->worker[index];
+}
+
+static void watch(struct sw_worker *worker, struct sw_queue *queue)
+{
+	int fd = atomic_load(&queue->kick_fd), ret;
+
+	if (fd < 0)
+		return;
+	ret = sw_worker_watch(worker, sw_id(queue, atomic_load(&queue->hold)), fd);
+	if (!ret)
+		return;
+	atomic_store(&queue->kick_fd, -1);
+	sw_log(queue->port->sw, LOG_WARNING,
+	       "%s: queue %u: its kick file cannot be waited for (%s): polled",
+	       queue->port->spec.name, queue->index, strerror(-ret));
+}
+
+void sw_queue_watch(struct sw_queue *queue, int fd)
+{
+	struct sw_worker *worker = owner(queue);
+
+	sw_queue_unwatch(queue);
+	atomic_store(&queue->kick_fd, fd);
+	if (worker)
+		watch(worker, queue);
+}
+
+void sw_queue_unwatch(struct sw_queue *queue)
+{
+	struct sw_worker *worker = owner(queue);
+	int fd = atomic_exchange(&queue->kick_fd, -1);
+
+	if (fd >= 0 && worker)
+		sw_worker_unwatch(worker, fd);
+}
+
+void sw_queue_attend(struct sw_queue *queue)
+{
+	struct sw_worker *worker = owner(queue);
+
+	/* Without an owner it is looked at anyway, as soon as it has one. */
+	if (worker)
+		sw_worker_attend(worker, queue);
+}
+
+/* ---- Changing hands ---- */
+
+void sw_queue_move(struct sw_queue *queue, unsigned int to)
+{
+	struct vhu_switch *sw = queue->port->sw;
+	struct sw_worker *worker = owner(queue);
+	uint32_t generation = (atomic_load(&queue->hold) >> 8) + 1;
+	int fd = atomic_load(&queue->kick_fd);
+
+	queue->move_to = to;
+	if (!worker || worker->index == to)
+		return;
+	if (fd >= 0)
+		sw_worker_unwatch(worker, fd);
+	atomic_store(&queue->hold, sw_hold(generation, SW_NOBODY));
+	queue->move_ticket = vhu_domain_ticket(sw->domain);
+	queue->next_move = sw->moves;
+	sw->moves = queue;
+}
+
+/* Nobody holds it, and nobody can find it: what the old worker kept in it begins anew. */
+static void finish(struct sw_queue *queue)
+{
+	struct sw_worker *worker = &queue->port->sw->worker[queue->move_to];
+	uint32_t generation = atomic_load(&queue->hold) >> 8;
+
+	queue->is_listed = false;
+	queue->is_waiting = false;
+	queue->spin = (struct sw_spin){ 0 };
+	atomic_store(&queue->hold, sw_hold(generation, queue->move_to));
+	watch(worker, queue);
+	sw_worker_attend(worker, queue);
+}
+
+bool sw_moves_finish(struct vhu_switch *sw)
+{
+	struct sw_queue **link = &sw->moves;
+
+	while (*link) {
+		struct sw_queue *queue = *link;
+
+		if (!vhu_domain_passed(sw->domain, queue->move_ticket)) {
+			link = &queue->next_move;
+			continue;
+		}
+		*link = queue->next_move;
+		finish(queue);
+	}
+	return sw->moves;
+}
+
+void sw_moves_forget(struct sw_port *port)
+{
+	struct sw_queue **link = &port->sw->moves;
+
+	while (*link) {
+		if ((*link)->port == port)
+			*link = (*link)->next_move;
+		else
+			link = &(*link)->next_move;
+	}
+}
+
+/* ---- Modes ---- */
+
+static const char *const mode_names[SW_MODE_END] = {
+	[SW_MODE_DEFAULT] = "default",
+	[SW_MODE_ADAPTIVE] = "adaptive",
+	[SW_MODE_POLL] = "poll",
+	[SW_MODE_INTERRUPT] = "interrupt",
+};
+
+const char *sw_mode_name(enum sw_mode mode)
+{
+	return mode_names[mode < SW_MODE_END ? mode : SW_MODE_DEFAULT];
+}
+
+enum sw_mode sw_mode_named(const char *name)
+{
+	for (unsigned int i = SW_MODE_ADAPTIVE; i < SW_MODE_END; i++)
+		if (!strcmp(name, mode_names[i]))
+			return (enum sw_mode)i;
+	return SW_MODE_END;
+}
+
+void sw_queue_set_mode(struct sw_queue *queue, enum sw_mode mode)
+{
+	if (mode == SW_MODE_DEFAULT)
+		mode = queue->port->sw->options.mode;
+	atomic_store(&queue->mode, (uint8_t)mode);
+	/* It may be asleep and armed, and is to be looked at from now on. */
+	sw_queue_attend(queue);
+}
