@@ -27,6 +27,7 @@ struct vhu_switch {
 	/* Control thread. */
 	struct sw_view *old_views; /* replaced; each until its ticket has passed */
 	struct sw_port *ports;	   /* in the order of their making */
+	struct sw_port *last_found;
 	struct sw_port *leaving;   /* removed, until nobody holds them */
 	struct sw_queue *moves;	   /* without an owner, until the old one has let go */
 	struct sw_port *slot[SW_PORTS_MAX];
@@ -42,6 +43,9 @@ struct vhu_switch {
 void sw_log(struct vhu_switch *sw, int level, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4)));
 
+/* NULL: there is none of that name, or it has been removed. */
+struct sw_port *sw_find_port(struct vhu_switch *sw, const char *name);
+
 /* Readable: fn is called with arg. The watch has to stay until it is removed. */
 int sw_watch_add(struct vhu_switch *sw, struct sw_watch *watch, int fd, uint32_t events,
 		 void (*fn)(void *arg), void *arg);
@@ -53,11 +57,8 @@ uint64_t sw_now_ms(void);
 /* Events of this fd mean work for the queue, whoever has it; -1: no event tells. */
 void sw_queue_watch(struct sw_queue *queue, int fd);
 void sw_queue_unwatch(struct sw_queue *queue);
-/* Whoever has the queue looks at it now. Its own worker may ask for that too. */
-void sw_queue_attend(struct sw_queue *queue);
-void sw_queue_set_mode(struct sw_queue *queue, enum sw_mode mode);
-/* Another worker has it from soon on. */
-void sw_queue_move(struct sw_queue *queue, unsigned int to);
+/* Whoever has the queue looks at it now, for a reason of SW_ATTEND_*. Its own worker may ask too. */
+void sw_queue_attend(struct sw_queue *queue, unsigned int what);
 /* Gives queues whose old worker has let go to their new one. True: there are others. */
 bool sw_moves_finish(struct vhu_switch *sw);
 /* The port goes: nobody gets its queues. */

@@ -41,8 +41,8 @@ struct sw_queue {
 	struct vhu_queue *rx, *tx;
 	atomic_int kick_fd; /* of rx, or of a tap; -1: none, look at it by the clock */
 
-	/* The control thread says "look at this"; the worker takes it back. */
-	atomic_bool attention;
+	/* SW_ATTEND_*: the control thread says "look at this"; the worker takes it back. */
+	_Atomic uint8_t attention;
 
 	/* Its worker's own. */
 	bool is_listed;	 /* in the list of active queues */
@@ -57,6 +57,12 @@ struct sw_queue {
 
 	struct sw_touch *touch;	      /* one for each worker */
 	struct sw_counters *counters; /* one for each worker, so that each has one writer */
+};
+
+/* Why a queue is to be looked at. */
+enum {
+	SW_ATTEND_VISIT = 0x1, /* there may be frames in it, or it is to be looked at differently */
+	SW_ATTEND_RINGS = 0x2, /* a ring has started, or has got another call file */
 };
 
 /* Where a visit of a queue ended. */
@@ -92,7 +98,7 @@ struct sw_port_ops {
 	int (*push)(struct sw_queue *queue, const struct vhu_net_frame *frame);
 	int (*commit)(struct sw_queue *queue);
 	void (*rewind)(struct sw_queue *queue);
-	/* The worker has taken the queue's attention, and goes to sleep. May be NULL. */
+	/* The worker has been told SW_ATTEND_RINGS; there is nothing to do just now. May be NULL. */
 	void (*attend)(struct sw_queue *queue);
 	void (*idle)(struct sw_queue *queue);
 };

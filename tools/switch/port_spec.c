@@ -13,6 +13,7 @@
 /* What is being parsed, for the sentence that says what is wrong with it. */
 struct parser {
 	struct sw_spec *spec;
+	bool is_change; /* of a port that runs already */
 	const char *text;
 	char *err;
 	size_t size;
@@ -68,7 +69,7 @@ static int opt_mode(struct parser *p, const char *key, const char *value)
 		p->spec->ring_mode = ring_mode;
 		return 0;
 	}
-	if (p->spec->kind != SW_KIND_VHOST)
+	if (p->spec->kind != SW_KIND_VHOST || p->is_change)
 		return wrong(p, "mode=%s is none of adaptive, poll and interrupt", value);
 	if (!number(value, 8, 0777, &mode) || mode == 0)
 		return wrong(p,
@@ -175,17 +176,18 @@ static const struct {
 	const char *key;
 	unsigned int kinds;
 	bool has_value;
+	bool can_change; /* while the port runs */
 	int (*parse)(struct parser *p, const char *key, const char *value);
 } options[] = {
-	{ "server", FOR(SW_KIND_VHOST), false, opt_role },
-	{ "client", FOR(SW_KIND_VHOST), false, opt_role },
-	{ "mode", FOR(SW_KIND_VHOST) | FOR(SW_KIND_TAP), true, opt_mode },
-	{ "group", FOR(SW_KIND_VHOST), true, opt_group },
-	{ "mtu", FOR(SW_KIND_VHOST) | FOR(SW_KIND_TAP), true, opt_mtu },
-	{ "queues", FOR(SW_KIND_VHOST), true, opt_queues },
-	{ "config", FOR(SW_KIND_VHOST), false, opt_config },
-	{ "vlan", FOR(SW_KIND_VHOST) | FOR(SW_KIND_TAP), true, opt_vlan },
-	{ "trunk", FOR(SW_KIND_VHOST) | FOR(SW_KIND_TAP), true, opt_trunk },
+	{ "server", FOR(SW_KIND_VHOST), false, false, opt_role },
+	{ "client", FOR(SW_KIND_VHOST), false, false, opt_role },
+	{ "mode", FOR(SW_KIND_VHOST) | FOR(SW_KIND_TAP), true, true, opt_mode },
+	{ "group", FOR(SW_KIND_VHOST), true, false, opt_group },
+	{ "mtu", FOR(SW_KIND_VHOST) | FOR(SW_KIND_TAP), true, false, opt_mtu },
+	{ "queues", FOR(SW_KIND_VHOST), true, false, opt_queues },
+	{ "config", FOR(SW_KIND_VHOST), false, false, opt_config },
+	{ "vlan", FOR(SW_KIND_VHOST) | FOR(SW_KIND_TAP), true, false, opt_vlan },
+	{ "trunk", FOR(SW_KIND_VHOST) | FOR(SW_KIND_TAP), true, false, opt_trunk },
 };
 
 static int parse_option(struct parser *p, char *option)
@@ -199,6 +201,9 @@ static int parse_option(struct parser *p, char *option)
 			continue;
 		if (!(options[i].kinds & FOR(p->spec->kind)))
 			return wrong(p, "%s is no option for this kind of port", option);
+		if (p->is_change && !options[i].can_change)
+			return wrong(p, "%s cannot change: remove the port and add it anew",
+				     option);
 		if (options[i].has_value != !!value)
 			return wrong(
 				p, options[i].has_value ? "%s wants a value" : "%s takes no value",
@@ -296,6 +301,23 @@ int sw_spec_parse(const char *text, struct sw_spec *ret_spec, char *err, size_t 
 		ret = judge(&p);
 	if (!ret)
 		*ret_spec = spec;
+	return ret;
+}
+
+int sw_spec_change(const char *text, struct sw_spec *spec, char *err, size_t size)
+{
+	struct parser p = {
+		.spec = spec, .is_change = true, .text = text, .err = err, .size = size
+	};
+	char copy[512];
+	char *next = copy, *item;
+	int ret = 0;
+
+	if (strlen(text) >= sizeof(copy))
+		return wrong(&p, "the options are too long");
+	memcpy(copy, text, strlen(text) + 1);
+	while (!ret && (item = strsep(&next, ",")))
+		ret = parse_option(&p, item);
 	return ret;
 }
 

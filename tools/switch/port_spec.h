@@ -38,6 +38,12 @@ struct sw_spec {
 /* 0, or -EINVAL with one sentence in err. See sw_add_port() for the grammar. */
 int sw_spec_parse(const char *text, struct sw_spec *ret_spec, char *err, size_t size);
 
+/*
+ * Options of a port that runs, "mode=poll,..." as they stand in a spec, put into its spec: those that
+ * can change. 0, or -EINVAL with one sentence in err, and then spec may be half changed.
+ */
+int sw_spec_change(const char *options, struct sw_spec *spec, char *err, size_t size);
+
 /* "-", "vlan 5", "trunk 1-10+20". Always terminated. */
 void sw_vlans_text(const struct sw_vlans *vlans, char *buf, size_t size);
 

@@ -94,7 +94,7 @@ static void tap_start(struct sw_port *port)
 	struct sw_queue *queue = &port->queue[0];
 
 	sw_queue_watch(queue, tap->fd);
-	sw_queue_attend(queue);
+	sw_queue_attend(queue, SW_ATTEND_VISIT);
 }
 
 static int tap_close(struct sw_port *port)

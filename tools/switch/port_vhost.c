@@ -101,7 +101,7 @@ static void on_queue_started(void *arg, unsigned int ring, int kick_fd)
 
 	if (is_rx_ring(ring))
 		sw_queue_watch(queue, kick_fd);
-	sw_queue_attend(queue);
+	sw_queue_attend(queue, SW_ATTEND_RINGS);
 }
 
 static void on_queue_stopped(void *arg, unsigned int ring, int kick_fd)
@@ -135,7 +135,7 @@ static void on_rarp(void *arg, const uint8_t mac[6])
 	if (atomic_exchange(&port->rarp, SW_RARP_PENDING | sw_fdb_key(mac, 0)))
 		return;
 	sw_fdb_forget_mac(port->sw->fdb, mac, &port->spec.vlans);
-	sw_queue_attend(&port->queue[0]);
+	sw_queue_attend(&port->queue[0], SW_ATTEND_VISIT);
 }
 
 static int on_mtu(void *arg, unsigned int mtu)
@@ -393,7 +393,7 @@ static void vhost_attend(struct sw_queue *queue)
 {
 	if (!vhu_queue_trylock(queue->tx)) {
 		/* who has it may have looked at the ring as it was before: again, soon */
-		sw_queue_attend(queue);
+		sw_queue_attend(queue, SW_ATTEND_RINGS);
 		return;
 	}
 	vhu_queue_disarm(queue->tx);

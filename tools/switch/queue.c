@@ -8,6 +8,8 @@
  * looks at the queue before it waits for any.
  */
 
+#include <errno.h>
+#include <stdio.h>
 #include <string.h>
 #include <syslog.h>
 
@@ -54,18 +56,20 @@ void sw_queue_unwatch(struct sw_queue *queue)
 		sw_worker_unwatch(worker, fd);
 }
 
-void sw_queue_attend(struct sw_queue *queue)
+void sw_queue_attend(struct sw_queue *queue, unsigned int what)
 {
 	struct sw_worker *worker = owner(queue);
 
-	/* Without an owner it is looked at anyway, as soon as it has one. */
 	if (worker)
-		sw_worker_attend(worker, queue);
+		sw_worker_attend(worker, queue, what);
+	else
+		/* It is looked at as soon as it has an owner. */
+		atomic_fetch_or(&queue->attention, (uint8_t)what);
 }
 
 /* ---- Changing hands ---- */
 
-void sw_queue_move(struct sw_queue *queue, unsigned int to)
+static void move(struct sw_queue *queue, unsigned int to)
 {
 	struct vhu_switch *sw = queue->port->sw;
 	struct sw_worker *worker = owner(queue);
@@ -94,7 +98,7 @@ static void finish(struct sw_queue *queue)
 	queue->spin = (struct sw_spin){ 0 };
 	atomic_store(&queue->hold, sw_hold(generation, queue->move_to));
 	watch(worker, queue);
-	sw_worker_attend(worker, queue);
+	sw_worker_attend(worker, queue, SW_ATTEND_VISIT);
 }
 
 bool sw_moves_finish(struct vhu_switch *sw)
@@ -112,6 +116,22 @@ bool sw_moves_finish(struct vhu_switch *sw)
 		finish(queue);
 	}
 	return sw->moves;
+}
+
+int sw_move_queue(struct vhu_switch *sw, const char *name, unsigned int queue, unsigned int worker)
+{
+	struct sw_port *port = sw_find_port(sw, name);
+
+	if (!port || queue >= port->nr_queues)
+		return -ENOENT;
+	if (worker >= sw->nr_workers)
+		return -EINVAL;
+	if (port->ops->is_mirror)
+		return -EOPNOTSUPP;
+	move(&port->queue[queue], worker);
+	/* A worker that sleeps has let go already, and will tell of nothing. */
+	sw_moves_finish(sw);
+	return 0;
 }
 
 void sw_moves_forget(struct sw_port *port)
@@ -148,11 +168,35 @@ enum sw_mode sw_mode_named(const char *name)
 	return SW_MODE_END;
 }
 
-void sw_queue_set_mode(struct sw_queue *queue, enum sw_mode mode)
+static void set_mode(struct sw_queue *queue, enum sw_mode mode)
 {
-	if (mode == SW_MODE_DEFAULT)
-		mode = queue->port->sw->options.mode;
 	atomic_store(&queue->mode, (uint8_t)mode);
 	/* It may be asleep and armed, and is to be looked at from now on. */
-	sw_queue_attend(queue);
+	sw_queue_attend(queue, SW_ATTEND_VISIT);
+}
+
+/* ---- What can change of a port ---- */
+
+int sw_set_port(struct vhu_switch *sw, const char *name, int queue, const char *options, char *err,
+		size_t size)
+{
+	struct sw_port *port = sw_find_port(sw, name);
+	struct sw_spec changed;
+	int ret;
+
+	if (size)
+		err[0] = '\0';
+	if (!port || queue >= (int)port->nr_queues) {
+		snprintf(err, size, port ? "it has no such queue" : "there is no such port");
+		return -ENOENT;
+	}
+	changed = port->spec;
+	changed.ring_mode = SW_MODE_DEFAULT;
+	ret = sw_spec_change(options, &changed, err, size);
+	if (ret)
+		return ret;
+	for (unsigned int i = 0; changed.ring_mode && i < port->nr_queues; i++)
+		if (queue < 0 || (unsigned int)queue == i)
+			set_mode(&port->queue[i], changed.ring_mode);
+	return 0;
 }

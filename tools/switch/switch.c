@@ -186,13 +186,21 @@ static int make_port(struct vhu_switch *sw, const struct sw_spec *spec, unsigned
 	return ret;
 }
 
-static struct sw_port **find_port(struct vhu_switch *sw, const char *name)
+static struct sw_port **find_link(struct vhu_switch *sw, const char *name)
 {
 	struct sw_port **link = &sw->ports;
 
 	while (*link && strcmp((*link)->spec.name, name))
 		link = &(*link)->next;
 	return link;
+}
+
+struct sw_port *sw_find_port(struct vhu_switch *sw, const char *name)
+{
+	/* Who asks for all queues of all ports asks for the same one often. */
+	if (!sw->last_found || strcmp(sw->last_found->spec.name, name))
+		sw->last_found = *find_link(sw, name);
+	return sw->last_found;
 }
 
 int sw_check_spec(const char *spec, char *err, size_t size)
@@ -214,7 +222,7 @@ int sw_add_port(struct vhu_switch *sw, const char *spec, char *err, size_t size)
 	ret = sw_spec_parse(spec, &parsed, err, size);
 	if (ret)
 		return ret;
-	link = find_port(sw, parsed.name);
+	link = find_link(sw, parsed.name);
 	if (*link) {
 		snprintf(err, size, "there is a port %s already", parsed.name);
 		return -EEXIST;
@@ -276,7 +284,7 @@ static bool reap(struct vhu_switch *sw)
 int sw_del_port(struct vhu_switch *sw, const char *name)
 {
 	const struct timespec moment = { .tv_nsec = 200000 };
-	struct sw_port **link = find_port(sw, name), *port = *link;
+	struct sw_port **link = find_link(sw, name), *port = *link;
 	int ret;
 
 	if (!port)
@@ -287,6 +295,7 @@ int sw_del_port(struct vhu_switch *sw, const char *name)
 		*link = port;
 		return ret;
 	}
+	sw->last_found = NULL;
 	sw_moves_forget(port);
 	port->ticket = vhu_domain_ticket(sw->domain);
 	port->next = sw->leaving;

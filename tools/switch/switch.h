@@ -82,6 +82,19 @@ int sw_add_port(struct vhu_switch *sw, const char *spec, char *err, size_t size)
 int sw_check_spec(const char *spec, char *err, size_t size);
 /* -ENOENT: no such port. The name is free again at once; the rest goes by itself. */
 int sw_del_port(struct vhu_switch *sw, const char *name);
+/*
+ * Changes a port while it runs: options are those of a spec, "mode=poll" and the like, as far as they
+ * can change. queue: of one queue pair only (mode alone); -1: of the whole port. -ENOENT: no such
+ * port or queue. -EINVAL: malformed. In both cases err says why, as for sw_add_port().
+ */
+int sw_set_port(struct vhu_switch *sw, const char *name, int queue, const char *options, char *err,
+		size_t size);
+/*
+ * Another worker takes frames from this queue pair, from some microseconds later on (once the old one has let
+ * go of it). -ENOENT: no such port, or no such queue pair. -EINVAL: no such worker. -EOPNOTSUPP:
+ * nobody takes frames from that port.
+ */
+int sw_move_queue(struct vhu_switch *sw, const char *name, unsigned int queue, unsigned int worker);
 
 /* An unrelated program may use any signal but this one and SIGBUS. */
 #define SW_SIGNAL SIGUSR2
@@ -164,6 +177,20 @@ int sw_each_port(struct vhu_switch *sw, int (*fn)(void *arg, const struct sw_por
 /* -ENOENT: no such port, or no such queue pair. */
 int sw_port_queue_counters(struct vhu_switch *sw, const char *name, unsigned int queue,
 			   struct sw_counters *ret_counters);
+
+struct sw_queue_info {
+	const char *port;
+	unsigned int queue;
+	enum sw_mode mode;
+	/* What its present worker has done. */
+	uint64_t visits;
+	uint64_t frames;
+};
+unsigned int sw_nr_workers(const struct vhu_switch *sw);
+/* The queue pairs that this worker takes frames from, those that were started, or were once. fn as for
+ * sw_each_port(). */
+int sw_each_queue(struct vhu_switch *sw, unsigned int worker,
+		  int (*fn)(void *arg, const struct sw_queue_info *queue), void *arg);
 
 struct sw_fdb_info {
 	uint8_t mac[6];

@@ -120,11 +120,15 @@ static void attend_port(struct sw_worker *worker, const struct sw_view *view, st
 	for (unsigned int i = 0; i < port->nr_queues; i++) {
 		struct sw_queue *queue = &port->queue[i];
 		uint32_t hold = atomic_load(&queue->hold);
+		uint8_t what;
 
-		if (sw_hold_owner(hold) != worker->index ||
-		    !atomic_exchange(&queue->attention, false))
+		/* Another one's is left for that one. */
+		if (sw_hold_owner(hold) != worker->index)
 			continue;
-		if (port->ops->attend)
+		what = atomic_exchange(&queue->attention, 0);
+		if (!what)
+			continue;
+		if (what & SW_ATTEND_RINGS && port->ops->attend)
 			port->ops->attend(queue);
 		announce(worker, view, queue);
 		activate(worker, queue, sw_id(queue, hold));
@@ -418,11 +422,11 @@ void sw_worker_stop(struct sw_worker *worker)
 	atomic_store(&worker->is_stopping, false);
 }
 
-void sw_worker_attend(struct sw_worker *worker, struct sw_queue *queue)
+void sw_worker_attend(struct sw_worker *worker, struct sw_queue *queue, unsigned int what)
 {
 	unsigned int slot = queue->port->slot;
 
-	atomic_store(&queue->attention, true);
+	atomic_fetch_or(&queue->attention, (uint8_t)what);
 	atomic_fetch_or(&worker->attention[slot / 64], UINT64_C(1) << (slot & 63));
 	atomic_fetch_or(&worker->attention_words[slot / 64 / 64],
 			UINT64_C(1) << (slot / 64 & 63));

@@ -59,7 +59,7 @@ int sw_worker_start(struct sw_worker *worker);
 void sw_worker_stop(struct sw_worker *worker);
 
 /* Any thread: the worker is to look at this queue now, if it is the worker's. */
-void sw_worker_attend(struct sw_worker *worker, struct sw_queue *queue);
+void sw_worker_attend(struct sw_worker *worker, struct sw_queue *queue, unsigned int what);
 /* Control thread: events of fd mean work for the queue of this name. Edge-triggered, never read for
  * the event. */
 int sw_worker_watch(struct sw_worker *worker, uint64_t id, int fd);
