@@ -186,9 +186,9 @@ static void falls_asleep(struct lab *lab, const char *name)
 {
 	uint64_t visits = 0, before = 1;
 
-	assert_true(check_until((check_sleep_ms(3), pump(lab), true),
-				(before = visits, visits = counted(lab, name, 0).rx_visits) ==
-					before));
+	assert_true(
+		check_until((check_sleep_ms(3), pump(lab), true),
+			    (before = visits, visits = counted(lab, name, 0).rx_visits) == before));
 }
 
 /* ---- Tests ---- */
@@ -346,8 +346,7 @@ static void run_under(struct lab *lab, unsigned int rounds, uint32_t frames,
 		for (unsigned int queue = 0; queue < NR_QUEUES; queue++)
 			if (!check_until(pump(lab), all_is_received(lab, from, queue)))
 				fail_msg("from port %u, queue %u: %u sent, %u received", from,
-					 queue, lab->sent[from][queue],
-					 lab->received[from][queue]);
+					 queue, lab->sent[from][queue], lab->received[from][queue]);
 }
 
 static void move_something(struct lab *lab)
@@ -359,8 +358,7 @@ static void move_something(struct lab *lab)
 	assert_int_equal(
 		sw_move_queue(lab->sw, port, queue, random_below(lab, sw_nr_workers(lab->sw))), 0);
 	if (random_below(lab, 4) == 0)
-		set_port(lab, port, (int)random_below(lab, NR_QUEUES),
-			 modes[random_below(lab, 3)]);
+		set_port(lab, port, (int)random_below(lab, NR_QUEUES), modes[random_below(lab, 3)]);
 }
 
 static void nothing_is_lost_while_queues_move_and_modes_change(void **state)
@@ -390,8 +388,7 @@ static void a_ring_stops_and_starts_while_its_queue_moves(void **state)
 	exchange(lab, 0);
 	for (int i = 0; i < 100; i++) {
 		/* The control thread has not seen the end of the move yet. */
-		assert_int_equal(
-			sw_move_queue(lab->sw, "p0", 0, random_below(lab, NR_WORKERS)), 0);
+		assert_int_equal(sw_move_queue(lab->sw, "p0", 0, random_below(lab, NR_WORKERS)), 0);
 		base = drv_stop_ring(&lab->drv[0], 1);
 		if (i & 1)
 			assert_int_equal(
@@ -413,8 +410,7 @@ static void a_port_goes_while_its_queue_moves(void **state)
 		add_port(lab, 0, ",mode=poll");
 		plug(lab, 0, 1);
 		exchange(lab, 0);
-		assert_int_equal(
-			sw_move_queue(lab->sw, "p0", 0, random_below(lab, NR_WORKERS)), 0);
+		assert_int_equal(sw_move_queue(lab->sw, "p0", 0, random_below(lab, NR_WORKERS)), 0);
 		assert_int_equal(sw_del_port(lab->sw, "p0"), 0);
 		pump(lab);
 		unplug(lab, 0);

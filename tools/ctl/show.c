@@ -254,8 +254,8 @@ static const json_t *find_queue(const json_t *workers, const json_t *queue, uint
 	const json_t *candidate;
 	size_t i;
 
-	json_array_foreach(json_object_get(json_array_get(workers, worker), "queues"), i, candidate)
-	{
+	json_array_foreach(json_object_get(json_array_get(workers, worker), "queues"), i,
+			   candidate) {
 		if (!strcmp(text_of(candidate, "port"), text_of(queue, "port")) &&
 		    number_of(candidate, "queue") == number_of(queue, "queue"))
 			return candidate;

@@ -28,8 +28,8 @@ struct vhu_switch {
 	struct sw_view *old_views; /* replaced; each until its ticket has passed */
 	struct sw_port *ports;	   /* in the order of their making */
 	struct sw_port *last_found;
-	struct sw_port *leaving;   /* removed, until nobody holds them */
-	struct sw_queue *moves;	   /* without an owner, until the old one has let go */
+	struct sw_port *leaving; /* removed, until nobody holds them */
+	struct sw_queue *moves;	 /* without an owner, until the old one has let go */
 	struct sw_port *slot[SW_PORTS_MAX];
 	uint32_t serial;
 

@@ -46,8 +46,8 @@ struct sw_options {
 	unsigned int nr_workers; /* 0: one */
 	unsigned int fdb_size;	 /* dynamic and static entries together; 0: the default */
 	unsigned int ageing_s;	 /* 0: the default */
-	enum sw_mode mode;	 /* of queues whose port does not say otherwise; adaptive by default */
-	unsigned int spin_us;	 /* how long an adaptive queue is looked at, at most; 0: the default */
+	enum sw_mode mode;    /* of queues whose port does not say otherwise; adaptive by default */
+	unsigned int spin_us; /* how long an adaptive queue is looked at, at most; 0: the default */
 	/* level is one of syslog's (LOG_ERR, LOG_WARNING, LOG_NOTICE, LOG_INFO, LOG_DEBUG). One line
 	 * without line end. Called on the control thread only. May be NULL. */
 	void (*log)(void *arg, int level, const char *text);

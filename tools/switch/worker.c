@@ -10,6 +10,7 @@
  */
 
 #include <errno.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
@@ -25,7 +26,11 @@ enum {
 	EVENTS_MAX = 64,
 	ROUND_MAX = 64, /* visits before the clock is read again */
 	TICK_NS = 1000000,
-	LOOK_NS = 30000,   /* between looks for events while there is something to do */
+	LOOK_NS = 30000, /* between looks for events while there is something to do */
+	/* A round that finds nothing takes some microseconds, unless somebody else had the processor. */
+	CROWD_NS = 100000,
+	CROWD_MIN_NS = 10 * 1000 * 1000,
+	CROWD_MAX_NS = 640 * 1000 * 1000,
 	FLUSH_NS = 100000, /* after the last frame, with queues still looked at */
 };
 
@@ -178,11 +183,13 @@ static bool keeps_looking(struct sw_worker *worker, struct sw_queue *queue)
 {
 	switch (atomic_load_explicit(&queue->mode, memory_order_relaxed)) {
 	case SW_MODE_POLL:
+		worker->is_polling = true;
 		return true;
 	case SW_MODE_INTERRUPT:
 		return false;
 	default:
-		return sw_spin_goes_on(&queue->spin, worker->now_ns);
+		return sw_spin_goes_on(&queue->spin, worker->now_ns) &&
+		       worker->now_ns >= worker->crowded_ns;
 	}
 }
 
@@ -248,6 +255,11 @@ static int wait_for_events(struct sw_worker *worker, struct epoll_event *events)
 	if (!sw_ids_are_empty(&worker->active)) {
 		if (worker->now_ns - worker->looked_ns < LOOK_NS)
 			return 0;
+		/* Nothing was found meanwhile: on a processor that is shared, whoever is to fill the rings
+		 * may be waiting for it. Who wants to poll has said that it is not. */
+		if (worker->found_ns < worker->looked_ns && !worker->is_polling)
+			sched_yield();
+		worker->is_polling = false;
 		worker->looked_ns = worker->now_ns;
 		return epoll_wait(worker->epoll_fd, events, EVENTS_MAX, 0);
 	}
@@ -280,6 +292,24 @@ static void go_round(struct sw_worker *worker)
 	}
 }
 
+/*
+ * Once a round. Who looks at empty rings on a processor that others want keeps it from those who fill them:
+ * then adaptive rings are armed at once for a while, a longer one if it was so just before.
+ */
+static void read_clock(struct sw_worker *worker)
+{
+	uint64_t before_ns = worker->now_ns;
+
+	worker->now_ns = now_ns();
+	if (worker->found_ns >= before_ns || worker->now_ns - before_ns <= CROWD_NS)
+		return;
+	if (worker->now_ns > worker->crowded_ns + worker->crowd_pause_ns)
+		worker->crowd_pause_ns = CROWD_MIN_NS;
+	else if (worker->crowd_pause_ns < CROWD_MAX_NS)
+		worker->crowd_pause_ns *= 2;
+	worker->crowded_ns = worker->now_ns + worker->crowd_pause_ns;
+}
+
 static void work(struct sw_worker *worker)
 {
 	struct epoll_event events[EVENTS_MAX];
@@ -289,7 +319,7 @@ static void work(struct sw_worker *worker)
 	atomic_store(&worker->is_asleep, false);
 	sw_watchdog_begin(worker->sw);
 	while (!atomic_load_explicit(&worker->is_stopping, memory_order_relaxed)) {
-		worker->now_ns = now_ns();
+		read_clock(worker);
 		worker->forward.now_ms = worker->now_ns / 1000000;
 		beat(worker);
 		if (atomic_load_explicit(&worker->has_attention, memory_order_relaxed) &&
@@ -428,8 +458,7 @@ void sw_worker_attend(struct sw_worker *worker, struct sw_queue *queue, unsigned
 
 	atomic_fetch_or(&queue->attention, (uint8_t)what);
 	atomic_fetch_or(&worker->attention[slot / 64], UINT64_C(1) << (slot & 63));
-	atomic_fetch_or(&worker->attention_words[slot / 64 / 64],
-			UINT64_C(1) << (slot / 64 & 63));
+	atomic_fetch_or(&worker->attention_words[slot / 64 / 64], UINT64_C(1) << (slot / 64 & 63));
 	if (!atomic_exchange(&worker->has_attention, true))
 		wake(worker);
 }

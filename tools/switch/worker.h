@@ -46,7 +46,10 @@ struct sw_worker {
 	uint64_t now_ns;    /* read once a round */
 	uint64_t looked_ns; /* when events were last looked for */
 	uint64_t found_ns;  /* when a frame was last found */
-	bool is_flushed;    /* since then */
+	uint64_t crowd_pause_ns;
+	uint64_t crowded_ns; /* until when others want the processor too, as far as one knows */
+	bool is_flushed;     /* since then */
+	bool is_polling;     /* a queue in that mode, since events were last looked for */
 	unsigned int budget; /* frames that the present visit may take */
 	uint32_t spin_max_ns;
 	struct sw_forward forward;
