@@ -210,6 +210,38 @@ int sw_check_spec(const char *spec, char *err, size_t size)
 	return sw_spec_parse(spec, &parsed, err, size);
 }
 
+/* Frees what no worker holds any more. True: there is more to come. */
+static bool reap(struct vhu_switch *sw)
+{
+	struct sw_view **view = &sw->old_views;
+	struct sw_port **link = &sw->leaving;
+
+	while (*view) {
+		struct sw_view *old = *view;
+
+		if (!vhu_domain_passed(sw->domain, old->ticket)) {
+			view = &old->next;
+			continue;
+		}
+		*view = old->next;
+		free(old);
+	}
+	while (*link) {
+		struct sw_port *port = *link;
+
+		if (port->ops->close(port) == -EINPROGRESS ||
+		    !vhu_domain_passed(sw->domain, port->ticket)) {
+			link = &port->next;
+			continue;
+		}
+		*link = port->next;
+		sw_fdb_forget_port(sw->fdb, port->slot, true);
+		sw->slot[port->slot] = NULL;
+		free_port(port);
+	}
+	return sw_moves_finish(sw) || sw->old_views || sw->leaving;
+}
+
 int sw_add_port(struct vhu_switch *sw, const char *spec, char *err, size_t size)
 {
 	struct sw_spec parsed;
@@ -246,39 +278,9 @@ int sw_add_port(struct vhu_switch *sw, const char *spec, char *err, size_t size)
 	sw->slot[slot] = port;
 	if (port->ops->start)
 		port->ops->start(port);
+	/* Workers that sleep hold the old view no more, and will tell of nothing. */
+	reap(sw);
 	return 0;
-}
-
-/* Frees what no worker holds any more. True: there is more to come. */
-static bool reap(struct vhu_switch *sw)
-{
-	struct sw_view **view = &sw->old_views;
-	struct sw_port **link = &sw->leaving;
-
-	while (*view) {
-		struct sw_view *old = *view;
-
-		if (!vhu_domain_passed(sw->domain, old->ticket)) {
-			view = &old->next;
-			continue;
-		}
-		*view = old->next;
-		free(old);
-	}
-	while (*link) {
-		struct sw_port *port = *link;
-
-		if (port->ops->close(port) == -EINPROGRESS ||
-		    !vhu_domain_passed(sw->domain, port->ticket)) {
-			link = &port->next;
-			continue;
-		}
-		*link = port->next;
-		sw_fdb_forget_port(sw->fdb, port->slot, true);
-		sw->slot[port->slot] = NULL;
-		free_port(port);
-	}
-	return sw_moves_finish(sw) || sw->old_views || sw->leaving;
 }
 
 int sw_del_port(struct vhu_switch *sw, const char *name)
