@@ -418,6 +418,47 @@ static void a_port_goes_while_its_queue_moves(void **state)
 	}
 }
 
+/* Judged by counts: so much may have been taken since, and so often may it have been looked. */
+static void a_limited_port_keeps_its_frames_until_their_time(void **state)
+{
+	enum {
+		NR_FRAMES = 60, /* fewer than either ring has room for */
+		BURST = 32,
+		PPS = 10,
+	};
+	struct lab *lab = new_lab(state, 1);
+	int64_t begin_ms = check_now_ms(), ms;
+	struct sw_counters counters;
+	char err[SW_ERR_MAX];
+
+	add_port(lab, 0, ",pps=10,mode=poll");
+	add_port(lab, 1, "");
+	plug(lab, 0, 1);
+	plug(lab, 1, 1);
+	for (int i = 0; i < NR_FRAMES; i++)
+		add_frame(lab, 0, 0);
+	drv_ring_kick(&lab->drv[0].ring[1]);
+	/* What a full bucket holds, and some of what comes later. */
+	do {
+		counters = counted(lab, "p0", 0);
+		ms = check_now_ms() - begin_ms;
+		assert_true((int64_t)counters.rx_frames <= BURST + 1 + PPS * ms / 1000 + 1);
+		assert_true((int64_t)counters.rx_limited <= ms + 100);
+		pump(lab);
+		check_sleep_ms(1);
+	} while (ms < 2 * CHECK_PATIENCE_MS && counters.rx_frames < BURST + 4);
+	assert_in_range(counters.rx_frames, BURST + 4, NR_FRAMES);
+	receive(lab, 0, 0);
+
+	assert_int_equal(sw_set_port(lab->sw, "p0", 0, "pps=0", err, sizeof(err)), -EINVAL);
+	set_port(lab, "p0", -1, "pps=0");
+	/* None of them was dropped. */
+	assert_true(check_until(pump(lab), all_is_received(lab, 0, 0)));
+	assert_int_equal(counted(lab, "p0", 0).rx_frames, NR_FRAMES);
+	set_port(lab, "p0", -1, "rate=1G,pps=1M");
+	exchange(lab, 0);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_teardown(name, teardown)
@@ -429,6 +470,7 @@ int main(void)
 		TEST(nothing_is_lost_while_queues_move_and_modes_change),
 		TEST(a_ring_stops_and_starts_while_its_queue_moves),
 		TEST(a_port_goes_while_its_queue_moves),
+		TEST(a_limited_port_keeps_its_frames_until_their_time),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

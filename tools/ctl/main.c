@@ -27,7 +27,7 @@ static const char usage[] =
 	"  show workers                 which worker has which queue, and what it did\n"
 	"  add-port SPEC                SPEC as for 'vhu switch --port'\n"
 	"  del-port NAME\n"
-	"  set-port NAME[:QUEUE] mode=M[,...]    what of a port can change\n"
+	"  set-port NAME[:QUEUE] mode=M[,rate=10M][,pps=10k]   what of a port can change\n"
 	"  move-queue NAME:QUEUE WORKER          another worker takes its frames\n"
 	"  fdb add MAC[,vlan=N] PORT    an address that never ages or moves\n"
 	"  fdb del MAC[,vlan=N]\n"

@@ -54,6 +54,7 @@ static const char usage[] =
 	"      --port NAME=tap:IFNAME         an interface of this host\n"
 	"      --port NAME=pcap:FILE          a capture of all that passes\n"
 	"         also: ,mtu=N  ,vlan=N (access)  ,trunk=N-M+K (tagged)  ,queues=N\n"
+	"         ,mode=M  ,rate=10M (bits a second)  ,pps=10k (frames)\n"
 	"  -c, --ctl PATH[,mode=0660][,group=NAME]    the socket of 'vhu ctl', or 'none'\n"
 	"                       (default: /run/vhu/switch.ctl for root, else\n"
 	"                       $XDG_RUNTIME_DIR/vhu-switch.ctl)\n"

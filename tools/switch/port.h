@@ -15,6 +15,7 @@
 #include <vhu/backend.h>
 #include <vhu/net.h>
 
+#include "switch/bucket.h"
 #include "switch/port_spec.h"
 #include "switch/spin.h"
 #include "switch/switch.h"
@@ -115,6 +116,7 @@ struct sw_port {
 	/* Destination queues that can take frames, a bit for each. */
 	_Atomic uint64_t tx_up[SW_QUEUES_MAX / 64];
 	_Atomic unsigned int mtu; /* in force; 0: none */
+	struct sw_limit limit;	  /* of what is taken from it */
 	/* A station to be announced, with RARP_PENDING; 0: none. */
 	_Atomic uint64_t rarp;
 

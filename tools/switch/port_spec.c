@@ -100,6 +100,46 @@ static int opt_mtu(struct parser *p, const char *key, const char *value)
 	return 0;
 }
 
+/* A number with k, M or G behind it, powers of 1000. 0: none at all. */
+static bool scaled(const char *text, uint64_t max, uint64_t *ret_value)
+{
+	static const char units[] = "kMG";
+	size_t len = strlen(text);
+	const char *unit = len ? strchr(units, text[len - 1] == 'K' ? 'k' : text[len - 1]) : NULL;
+	unsigned long value;
+	uint64_t factor = 1;
+	char digits[24];
+
+	for (const char *at = units; unit && at <= unit; at++)
+		factor *= 1000;
+	len -= !!unit;
+	if (len >= sizeof(digits))
+		return false;
+	memcpy(digits, text, len);
+	digits[len] = '\0';
+	if (!number(digits, 10, max / factor, &value))
+		return false;
+	*ret_value = value * factor;
+	return true;
+}
+
+static int opt_rate(struct parser *p, const char *key, const char *value)
+{
+	(void)key;
+	if (!scaled(value, SW_RATE_MAX, &p->spec->bits_a_second))
+		return wrong(p, "rate=%s is no number of bits a second like 10M, up to 1000G",
+			     value);
+	return 0;
+}
+
+static int opt_pps(struct parser *p, const char *key, const char *value)
+{
+	(void)key;
+	if (!scaled(value, SW_PPS_MAX, &p->spec->frames_a_second))
+		return wrong(p, "pps=%s is no number of frames a second like 10k, up to 1G", value);
+	return 0;
+}
+
 static int opt_queues(struct parser *p, const char *key, const char *value)
 {
 	unsigned long queues;
@@ -184,6 +224,8 @@ static const struct {
 	{ "mode", FOR(SW_KIND_VHOST) | FOR(SW_KIND_TAP), true, true, opt_mode },
 	{ "group", FOR(SW_KIND_VHOST), true, false, opt_group },
 	{ "mtu", FOR(SW_KIND_VHOST) | FOR(SW_KIND_TAP), true, false, opt_mtu },
+	{ "rate", FOR(SW_KIND_VHOST) | FOR(SW_KIND_TAP), true, true, opt_rate },
+	{ "pps", FOR(SW_KIND_VHOST) | FOR(SW_KIND_TAP), true, true, opt_pps },
 	{ "queues", FOR(SW_KIND_VHOST), true, false, opt_queues },
 	{ "config", FOR(SW_KIND_VHOST), false, false, opt_config },
 	{ "vlan", FOR(SW_KIND_VHOST) | FOR(SW_KIND_TAP), true, false, opt_vlan },

@@ -20,6 +20,9 @@ enum {
 	SW_QUEUES_DEFAULT = 8,
 };
 
+#define SW_RATE_MAX UINT64_C(1000000000000)
+#define SW_PPS_MAX UINT64_C(1000000000)
+
 struct sw_spec {
 	char name[SW_NAME_MAX];
 	enum sw_kind kind;
@@ -29,6 +32,8 @@ struct sw_spec {
 	bool has_config;
 	unsigned int mode; /* of the socket file; 0: as the umask has it */
 	enum sw_mode ring_mode;
+	uint64_t bits_a_second,
+		frames_a_second; /* that are taken from it, at most; 0: any number */
 	char group[SW_GROUP_MAX];
 	unsigned int mtu;	/* 0: none */
 	unsigned int nr_queues; /* pairs */

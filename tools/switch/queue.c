@@ -177,6 +177,16 @@ static void set_mode(struct sw_queue *queue, enum sw_mode mode)
 
 /* ---- What can change of a port ---- */
 
+static void set_limit(struct sw_port *port, const struct sw_spec *spec)
+{
+	port->spec.bits_a_second = spec->bits_a_second;
+	port->spec.frames_a_second = spec->frames_a_second;
+	sw_limit_set(&port->limit, spec->bits_a_second, spec->frames_a_second);
+	/* Some may be waiting for the old bucket. */
+	for (unsigned int i = 0; i < port->nr_queues; i++)
+		sw_queue_attend(&port->queue[i], SW_ATTEND_VISIT);
+}
+
 int sw_set_port(struct vhu_switch *sw, const char *name, int queue, const char *options, char *err,
 		size_t size)
 {
@@ -195,6 +205,14 @@ int sw_set_port(struct vhu_switch *sw, const char *name, int queue, const char *
 	ret = sw_spec_change(options, &changed, err, size);
 	if (ret)
 		return ret;
+	if (changed.bits_a_second != port->spec.bits_a_second ||
+	    changed.frames_a_second != port->spec.frames_a_second) {
+		if (queue >= 0) {
+			snprintf(err, size, "rate and pps are those of the whole port");
+			return -EINVAL;
+		}
+		set_limit(port, &changed);
+	}
 	for (unsigned int i = 0; changed.ring_mode && i < port->nr_queues; i++)
 		if (queue < 0 || (unsigned int)queue == i)
 			set_mode(&port->queue[i], changed.ring_mode);

@@ -176,6 +176,7 @@ static int make_port(struct vhu_switch *sw, const struct sw_spec *spec, unsigned
 	port->slot = (uint16_t)slot;
 	port->serial = ++sw->serial;
 	atomic_init(&port->mtu, spec->mtu);
+	sw_limit_set(&port->limit, spec->bits_a_second, spec->frames_a_second);
 	ret = alloc_queues(port);
 	if (!ret)
 		ret = port->ops->open(port, err, size);

@@ -70,8 +70,9 @@ void sw_free(struct vhu_switch *sw);
  * spec is one of
  *	NAME=vhost-user:PATH[,server|client][,mode=0660][,group=kvm][,mtu=N][,vlan=N|trunk=N-M+K]
  *	     [,config][,queues=N][,mode=poll]
+ *	     [,rate=10M][,pps=10k]
  *	NAME=vhost-user:fd=N[,...]	(a listening or connected socket, which becomes the switch's)
- *	NAME=tap:IFNAME[,mtu=N][,vlan=N|trunk=N-M+K][,mode=poll]
+ *	NAME=tap:IFNAME[,mtu=N][,vlan=N|trunk=N-M+K][,mode=poll][,rate=10M][,pps=10k]
  *	NAME=pcap:FILE
  * NAME is letters, digits, '.', '_' and '-'. On failure err holds one sentence for people, without
  * line end. -EINVAL: the spec is malformed. -EEXIST: the name is taken. -ENOTSUP: built without
@@ -117,6 +118,7 @@ struct sw_counters {
 	uint64_t rx_frames;
 	uint64_t rx_bytes;
 	uint64_t rx_visits;
+	uint64_t rx_limited;
 	uint64_t rx_kicks;
 	uint64_t rx_calls;
 	uint64_t rx_calls_suppressed;

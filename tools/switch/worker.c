@@ -193,14 +193,48 @@ static bool keeps_looking(struct sw_worker *worker, struct sw_queue *queue)
 	}
 }
 
+/* Sets the visit's budget. False: the port has had enough for now; what is in the ring stays there. */
+static bool may_take(struct sw_worker *worker, struct sw_queue *queue, uint64_t id)
+{
+	struct sw_limit *limit = &queue->port->limit;
+	uint64_t until_ns;
+
+	worker->budget = VHU_NET_BURST;
+	if (!sw_limit_is_on(limit))
+		return true;
+	worker->budget = sw_limit_ask(limit, worker->now_ns, VHU_NET_BURST, &until_ns);
+	if (worker->budget)
+		return true;
+	sw_count(&queue->counters[worker->index].rx_limited, 1);
+	/* Not sooner than the clock ticks: the bucket holds more than it gains between two ticks. */
+	if (until_ns < worker->now_ns + TICK_NS)
+		until_ns = worker->now_ns + TICK_NS;
+	wait_until(worker, queue, id, until_ns);
+	return false;
+}
+
+static enum sw_visit visit_within_limit(struct sw_worker *worker, struct sw_queue *queue)
+{
+	const struct sw_counters *counters = &queue->counters[worker->index];
+	struct sw_limit *limit = &queue->port->limit;
+	uint64_t frames = counters->rx_frames, bytes = counters->rx_bytes;
+	enum sw_visit ret = queue->port->ops->visit(worker, queue);
+
+	if (sw_limit_is_on(limit) && counters->rx_frames != frames)
+		sw_limit_take(limit, worker->now_ns, counters->rx_frames - frames,
+			      counters->rx_bytes - bytes);
+	return ret;
+}
+
 static void visit(struct sw_worker *worker, struct sw_queue *queue, uint64_t id)
 {
 	const struct sw_port_ops *ops = queue->port->ops;
 
 	queue->is_listed = false;
-	worker->budget = VHU_NET_BURST;
+	if (!may_take(worker, queue, id))
+		return;
 	sw_count(&queue->counters[worker->index].rx_visits, 1);
-	switch (ops->visit(worker, queue)) {
+	switch (visit_within_limit(worker, queue)) {
 	case SW_VISIT_MORE:
 		sw_spin_found(&queue->spin, worker->now_ns, worker->spin_max_ns);
 		worker->found_ns = worker->now_ns;
