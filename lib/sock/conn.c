@@ -202,8 +202,7 @@ static ssize_t receive(struct vhu_sock *sock, void *to, size_t len, struct vhu_r
 
 static int check_hdr(struct vhu_sock *sock, struct vhu_reason *why)
 {
-	bool is_reply =
-		sock->replies < 0 ? !!(sock->hdr.flags & VHU_MSG_REPLY) : sock->replies > 0;
+	bool is_reply = sock->replies < 0 ? !!(sock->hdr.flags & VHU_MSG_REPLY) : sock->replies > 0;
 
 	if (sock->replies < 0) /* whoever takes both kinds judges for itself, but has to follow */
 		return sock->hdr.size <= VHU_MSG_MAX_PAYLOAD ?

@@ -181,14 +181,18 @@ static void set_port(struct lab *lab, const char *name, int queue, const char *o
 		fail_msg("%s: %s", options, err);
 }
 
-/* Until it has not been looked at for some ms. */
+/* Whether it is not looked at for some ms. */
+static bool is_left_alone(struct lab *lab, const char *name)
+{
+	uint64_t visits = counted(lab, name, 0).rx_visits;
+
+	check_sleep_ms(3);
+	return counted(lab, name, 0).rx_visits == visits;
+}
+
 static void falls_asleep(struct lab *lab, const char *name)
 {
-	uint64_t visits = 0, before = 1;
-
-	assert_true(
-		check_until((check_sleep_ms(3), pump(lab), true),
-			    (before = visits, visits = counted(lab, name, 0).rx_visits) == before));
+	assert_true(check_until(pump(lab), is_left_alone(lab, name)));
 }
 
 /* ---- Tests ---- */
