@@ -237,6 +237,28 @@ static void an_empty_ring_in_mode_interrupt_is_armed_and_left_alone(void **state
 	}
 }
 
+static void idle_rings_are_not_looked_at_beside_a_busy_one(void **state)
+{
+	struct lab *lab = new_lab(state, 1);
+	uint64_t idle, busy;
+
+	add_port(lab, 0, ",mode=poll");
+	add_port(lab, 1, "");
+	plug(lab, 0, 1);
+	plug(lab, 1, 1);
+	exchange(lab, 0);
+	falls_asleep(lab, "p1");
+	idle = counted(lab, "p1", 0).rx_visits;
+	busy = counted(lab, "p0", 0).rx_visits;
+	for (int i = 0; i < 200; i++) {
+		add_frame(lab, 0, 0);
+		drv_ring_publish(&lab->drv[0].ring[1]);
+		assert_true(check_until(pump(lab), all_is_received(lab, 0, 0)));
+	}
+	assert_int_equal(counted(lab, "p1", 0).rx_visits, idle);
+	assert_true(counted(lab, "p0", 0).rx_visits >= busy + 200);
+}
+
 static void modes_change_while_the_ring_runs(void **state)
 {
 	struct lab *lab = new_lab(state, 1);
@@ -472,6 +494,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(a_ring_in_mode_poll_needs_no_kick),
 		TEST(an_empty_ring_in_mode_interrupt_is_armed_and_left_alone),
+		TEST(idle_rings_are_not_looked_at_beside_a_busy_one),
 		TEST(modes_change_while_the_ring_runs),
 		TEST(a_queue_goes_to_the_worker_that_it_is_given_to),
 		TEST(nothing_is_lost_while_queues_move_and_modes_change),
