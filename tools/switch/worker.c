@@ -24,7 +24,10 @@
 
 enum {
 	EVENTS_MAX = 64,
-	ROUND_MAX = 64, /* visits before the clock is read again */
+	/* A round ends after so many visits, or when so much was taken: some tens of microseconds. */
+	ROUND_MAX = 64,
+	ROUND_WORK = 512,
+	WORK_BYTES = 256, /* as much work as a frame */
 	TICK_NS = 1000000,
 	LOOK_NS = 30000, /* between looks for events while there is something to do */
 	/* A round that finds nothing takes some microseconds, unless somebody else had the processor. */
@@ -220,9 +223,11 @@ static enum sw_visit visit_within_limit(struct sw_worker *worker, struct sw_queu
 	uint64_t frames = counters->rx_frames, bytes = counters->rx_bytes;
 	enum sw_visit ret = queue->port->ops->visit(worker, queue);
 
-	if (sw_limit_is_on(limit) && counters->rx_frames != frames)
-		sw_limit_take(limit, worker->now_ns, counters->rx_frames - frames,
-			      counters->rx_bytes - bytes);
+	frames = counters->rx_frames - frames;
+	bytes = counters->rx_bytes - bytes;
+	worker->work += frames + bytes / WORK_BYTES;
+	if (sw_limit_is_on(limit) && frames)
+		sw_limit_take(limit, worker->now_ns, frames, bytes);
 	return ret;
 }
 
@@ -307,14 +312,13 @@ static int wait_for_events(struct sw_worker *worker, struct epoll_event *events)
 	return nr;
 }
 
-/* One visit to each active queue, or to the first of many. */
+/* Visits to the active queues in turn, several to each if they are few. */
 static void go_round(struct sw_worker *worker)
 {
-	uint32_t nr = worker->active.tail - worker->active.head;
-
-	if (nr > ROUND_MAX)
-		nr = ROUND_MAX;
-	while (nr--) {
+	worker->work = 0;
+	for (int i = 0;
+	     i < ROUND_MAX && worker->work < ROUND_WORK && !sw_ids_are_empty(&worker->active);
+	     i++) {
 		const struct sw_view *view = atomic_load(&worker->sw->view);
 		uint64_t id = sw_ids_take(&worker->active);
 		struct sw_queue *queue = sw_find(view, id);

@@ -50,6 +50,7 @@ struct sw_worker {
 	uint64_t crowded_ns; /* until when others want the processor too, as far as one knows */
 	bool is_flushed;     /* since then */
 	bool is_polling;     /* a queue in that mode, since events were last looked for */
+	uint64_t work;	     /* of the present round */
 	unsigned int budget; /* frames that the present visit may take */
 	uint32_t spin_max_ns;
 	struct sw_forward forward;
