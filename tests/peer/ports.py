@@ -30,12 +30,19 @@ class Switch:
         self.nr = 1
         ctl = os.path.join(self.folder, "ctl")
         self.process = self.start([VHU, "switch", "-q", "--ctl", ctl, "--port", self.spec(0), *words], stderr=self.log)
-        wait_for("the control socket", lambda: self.process.poll() is not None or os.path.exists(ctl))
         self.ctl = socket.socket(socket.AF_UNIX)
-        self.ctl.connect(ctl)
-        self.lines = self.ctl.makefile("rw")
         at_end(self.ctl.close)
+        wait_for("the control socket", lambda: self.listens(ctl))
+        self.lines = self.ctl.makefile("rw")
         self.machines = None
+
+    def listens(self, ctl):
+        check(self.process.poll() is None, "it ended:", self.said())
+        try:
+            self.ctl.connect(ctl)
+        except OSError:  # no file yet, or nobody behind it yet
+            return False
+        return True
 
     def start(self, words, **how):
         process = subprocess.Popen(words, preexec_fn=self.group and self.group.enter, **how)
