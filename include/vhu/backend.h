@@ -106,11 +106,11 @@ VHU_API int vhu_backend_fd(const struct vhu_backend *backend);
 VHU_API int vhu_backend_process(struct vhu_backend *backend);
 
 /*
- * Ends the connection and takes no more. 0: done, it may be freed. -EINPROGRESS: readers are still
+ * Ends the connection, removes the socket file, and takes no more. 0: done, it may be freed. -EINPROGRESS: readers are still
  * in a burst; go on calling vhu_backend_process() and then this again.
  */
 VHU_API int vhu_backend_close(struct vhu_backend *backend);
-/* Frees it, waiting for readers if it was not closed; removes the socket file. NULL is allowed. */
+/* Frees it, closing it before and waiting for readers if it was not closed. NULL is allowed. */
 VHU_API void vhu_backend_free(struct vhu_backend *backend);
 
 /* Tells the frontend that the configuration space changed (CONFIG_CHANGE), if it listens. */

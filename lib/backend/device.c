@@ -602,6 +602,17 @@ int vhu_backend_fd(const struct vhu_backend *backend)
 	return backend->epoll_fd;
 }
 
+/* The place is free again at once, whatever the connection is still waiting for. */
+static void stop_listening(struct vhu_backend *be)
+{
+	if (be->listen_path)
+		unlink(be->listen_path);
+	free(be->listen_path);
+	be->listen_path = NULL;
+	unwatch(be, be->listen_fd);
+	vhu_fd_close(&be->listen_fd);
+}
+
 int vhu_backend_close(struct vhu_backend *backend)
 {
 	struct vhu_reason why;
@@ -614,6 +625,7 @@ int vhu_backend_close(struct vhu_backend *backend)
 			vhu_refuse(&why, 0, "closed by this program");
 			close_connection(backend, 0, &why);
 		}
+		stop_listening(backend);
 	}
 	if (backend->phase == PHASE_CLOSING) {
 		if (!has_passed(backend))
@@ -629,13 +641,10 @@ void vhu_backend_free(struct vhu_backend *backend)
 		return;
 	while (backend->timer_fd >= 0 && vhu_backend_close(backend) == -EINPROGRESS)
 		vhu_domain_wait(backend->domain, backend->ticket);
-	if (backend->listen_path)
-		unlink(backend->listen_path);
-	vhu_fd_close(&backend->listen_fd);
+	stop_listening(backend);
 	vhu_fd_close(&backend->epoll_fd);
 	vhu_fd_close(&backend->wake_fd);
 	vhu_fd_close(&backend->timer_fd);
-	free(backend->listen_path);
 	free(backend->connect_path);
 	free(backend->rings);
 	free(backend->queues);

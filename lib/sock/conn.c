@@ -32,7 +32,10 @@ struct vhu_sock {
 	enum vhu_channel channel;
 	int replies;
 	uint32_t have; /* bytes of header and payload that have arrived */
-	struct vhu_msg in;
+	struct vhu_msg_hdr hdr;
+	unsigned int nr_fds;
+	int fds[VHU_MSG_MAX_FDS];
+	uint8_t *payload; /* hdr.size bytes, from the header's end to the message's; else NULL */
 	struct queued *first, **last;
 	unsigned int nr_queued;
 };
@@ -98,8 +101,10 @@ void vhu_sock_free(struct vhu_sock *sock)
 		return;
 	while (sock->first)
 		drop_first(sock);
-	vhu_msg_close_fds(&sock->in);
+	for (unsigned int i = 0; i < sock->nr_fds; i++)
+		vhu_fd_close_foreign(&sock->fds[i]);
 	vhu_fd_close(&sock->fd);
+	free(sock->payload);
 	free(sock);
 }
 
@@ -170,8 +175,8 @@ static ssize_t receive(struct vhu_sock *sock, void *to, size_t len, struct vhu_r
 		return errno == EAGAIN || errno == EWOULDBLOCK ? 0 : -errno;
 	nr = collect_fds(&mh, fds, VHU_ARRAY_SIZE(fds));
 	if (sock->have == 0 && got > 0) {
-		memcpy(sock->in.fds, fds, nr * sizeof(fds[0]));
-		sock->in.nr_fds = nr;
+		memcpy(sock->fds, fds, nr * sizeof(fds[0]));
+		sock->nr_fds = nr;
 	} else if (nr) {
 		for (unsigned int i = 0; i < nr; i++)
 			vhu_fd_close_foreign(&fds[i]);
@@ -181,7 +186,7 @@ static ssize_t receive(struct vhu_sock *sock, void *to, size_t len, struct vhu_r
 		const struct vhu_request_row *row = NULL;
 
 		if (sock->have + (uint32_t)got >= VHU_MSG_HDR_SIZE)
-			row = vhu_request_row(sock->channel, sock->in.hdr.request);
+			row = vhu_request_row(sock->channel, sock->hdr.request);
 		return vhu_refuse(why, -EPROTO, "%s: more fds came than a message may have (%u)",
 				  row ? row->name : "message", VHU_MSG_MAX_FDS);
 	}
@@ -197,30 +202,39 @@ static ssize_t receive(struct vhu_sock *sock, void *to, size_t len, struct vhu_r
 
 static int check_hdr(struct vhu_sock *sock, struct vhu_reason *why)
 {
-	bool is_reply =
-		sock->replies < 0 ? !!(sock->in.hdr.flags & VHU_MSG_REPLY) : sock->replies > 0;
+	bool is_reply = sock->replies < 0 ? !!(sock->hdr.flags & VHU_MSG_REPLY) : sock->replies > 0;
 
 	if (sock->replies < 0) /* whoever takes both kinds judges for itself, but has to follow */
-		return sock->in.hdr.size <= VHU_MSG_MAX_PAYLOAD ?
+		return sock->hdr.size <= VHU_MSG_MAX_PAYLOAD ?
 			       0 :
 			       vhu_refuse(why, -EPROTO,
 					  "request %u: size %u, at most %u is allowed",
-					  sock->in.hdr.request, sock->in.hdr.size,
-					  VHU_MSG_MAX_PAYLOAD);
-	return vhu_wire_check_hdr(sock->channel, &sock->in.hdr, is_reply, why);
+					  sock->hdr.request, sock->hdr.size, VHU_MSG_MAX_PAYLOAD);
+	return vhu_wire_check_hdr(sock->channel, &sock->hdr, is_reply, why);
+}
+
+/* The header is there: judged, and room made for what follows. Most connections are idle, and hold none. */
+static int begin_payload(struct vhu_sock *sock, struct vhu_reason *why)
+{
+	int err = check_hdr(sock, why);
+
+	if (err || !sock->hdr.size)
+		return err;
+	sock->payload = malloc(sock->hdr.size);
+	return sock->payload ? 0 : vhu_refuse(why, -ENOMEM, "message: out of memory");
 }
 
 int vhu_sock_recv(struct vhu_sock *sock, struct vhu_msg *ret_msg, struct vhu_reason *why)
 {
 	for (;;) {
 		uint32_t end = VHU_MSG_HDR_SIZE;
-		uint8_t *to = (uint8_t *)&sock->in.hdr + sock->have;
+		uint8_t *to = (uint8_t *)&sock->hdr + sock->have;
 		ssize_t got;
 		int err;
 
-		if (sock->have >= VHU_MSG_HDR_SIZE) {
-			end += sock->in.hdr.size;
-			to = sock->in.bytes + (sock->have - VHU_MSG_HDR_SIZE);
+		if (sock->have >= VHU_MSG_HDR_SIZE && sock->hdr.size) {
+			end += sock->hdr.size;
+			to = sock->payload + (sock->have - VHU_MSG_HDR_SIZE);
 		}
 		if (sock->have < end) {
 			got = receive(sock, to, end - sock->have, why);
@@ -228,7 +242,7 @@ int vhu_sock_recv(struct vhu_sock *sock, struct vhu_msg *ret_msg, struct vhu_rea
 				return (int)got;
 			sock->have += (uint32_t)got;
 			if (sock->have == VHU_MSG_HDR_SIZE) {
-				err = check_hdr(sock, why);
+				err = begin_payload(sock, why);
 				if (err)
 					return err;
 				continue;
@@ -236,14 +250,17 @@ int vhu_sock_recv(struct vhu_sock *sock, struct vhu_msg *ret_msg, struct vhu_rea
 			if (sock->have < end)
 				continue;
 		}
-		ret_msg->hdr = sock->in.hdr;
-		ret_msg->nr_fds = sock->in.nr_fds;
-		memcpy(ret_msg->fds, sock->in.fds, sizeof(ret_msg->fds));
-		memcpy(ret_msg->bytes, sock->in.bytes, sock->in.hdr.size);
+		ret_msg->hdr = sock->hdr;
+		ret_msg->nr_fds = sock->nr_fds;
+		memcpy(ret_msg->fds, sock->fds, sizeof(ret_msg->fds));
+		if (sock->hdr.size)
+			memcpy(ret_msg->bytes, sock->payload, sock->hdr.size);
 		/* what a shorter message leaves of the named fields is zero, never stale */
-		if (sock->in.hdr.size < 64)
-			memset(ret_msg->bytes + sock->in.hdr.size, 0, 64 - sock->in.hdr.size);
-		sock->in.nr_fds = 0;
+		if (sock->hdr.size < 64)
+			memset(ret_msg->bytes + sock->hdr.size, 0, 64 - sock->hdr.size);
+		free(sock->payload);
+		sock->payload = NULL;
+		sock->nr_fds = 0;
 		sock->have = 0;
 		return 1;
 	}

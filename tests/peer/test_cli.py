@@ -173,7 +173,9 @@ def wrong_switch_lines_are_named():
     refused(["switch", "--fd", "999"], "--fd", "999", "not open")
     refused(["switch", "--socket-path="], "--socket-path")
     refused(["switch", "--socket-path=/x", "--socket-path=/y"], "--socket-path")
-    for option in ("--workers", "--fdb-size", "--ageing"):
+    refused(["switch", "--mode", "lazy", "--port", "a=pcap:/x"], "--mode", "lazy", "interrupt")
+    refused(["switch", "--workers", "65", "--port", "a=pcap:/x"], "--workers", "65")
+    for option in ("--workers", "--fdb-size", "--ageing", "--spin"):
         for value in ("0", "-1", "x", "", "99999999999999999999"):
             refused(["switch", option, value, "--port", "a=pcap:/x"], option, value)
     refused(["switch", "--ctl", "/x,mode=8", "--port", "a=pcap:/x"], "--ctl", "mode=8")
@@ -187,7 +189,8 @@ def wrong_ports_are_named():
                  "a=vhost-user:/x,vlan=4095", "a=vhost-user:/x,vlan=1,trunk=2",
                  "a=vhost-user:/x,trunk=9-2", "a=vhost-user:/x,mtu=x", "a=vhost-user:fd=x",
                  "a" * 40 + "=vhost-user:/x", "a=vhost-user:/" + "x" * 200,
-                 "a=tap:", "a=tap:" + "i" * 20):
+                 "a=vhost-user:/x,rate=1x", "a=vhost-user:/x,rate=2000G", "a=vhost-user:/x,pps=",
+                 "a=pcap:/x,rate=1M", "a=tap:x,mode=0660", "a=tap:", "a=tap:" + "i" * 20):
         refused(["switch", "--ctl", "none", "--port", spec], "vhu switch: --port " + spec[:60])
 
 
@@ -210,10 +213,14 @@ def wrong_ctl_lines_are_named():
     refused(["ctl"], "vhu ctl: the command is missing")
     refused(["ctl", "frob"], "frob", "no such command")
     refused(["ctl", "show"], "show", "missing")
-    refused(["ctl", "show", "x"], "x", "ports, counters or fdb")
+    refused(["ctl", "show", "x"], "x", "ports, counters, fdb or workers")
     refused(["ctl", "show", "ports", "extra"], "extra", "too many")
     refused(["ctl", "add-port"], "add-port", "missing")
     refused(["ctl", "del-port"], "del-port", "missing")
+    refused(["ctl", "set-port", "a"], "set-port", "missing")
+    refused(["ctl", "set-port", "a:128", "mode=poll"], "a:128")
+    refused(["ctl", "move-queue", "a", "0"], "NAME:QUEUE")
+    refused(["ctl", "move-queue", "a:0", "64"], "64")
     refused(["ctl", "fdb", "add", "52:54:00:00:00:01"], "fdb add", "port is missing")
     refused(["ctl", "fdb", "add", "52:54:00:00:00:01,vlan=4095", "a"], "vlan=4095")
     refused(["ctl", "--json", "del-port", "a"], "--json")
@@ -480,6 +487,28 @@ def ports_come_and_go():
 
 
 @test
+def what_a_running_port_is_can_be_changed():
+    with Switch("--workers", "2", "--port", A + ",mode=poll,rate=10M", "--port", "c=pcap:@/c.pcap") as switch:
+        for words in (["a", "mode=interrupt"], ["a:7", "mode=adaptive"], ["a", "rate=1G,pps=10k,mode=poll"],
+                      ["a", "rate=0,pps=0"]):
+            status, _, err = switch.ctl_run("set-port", *words)
+            check(status == 0, words, err)
+        switch.said("control socket: set-port a:7 mode=adaptive")
+        for words, part in ((["a", "mode=0660"], "0660"), (["a", "queues=2"], "queues cannot change"),
+                            (["a:0", "rate=1M"], "whole port"), (["a:8", "mode=poll"], "no such queue"),
+                            (["z", "mode=poll"], "no such port"), (["c", "mode=poll"], "no option")):
+            status, _, err = switch.ctl_run("set-port", *words)
+            check(status == 1 and part in err, words, status, err)
+        for words, part in ((["a:0", "2"], "0 to 1"), (["a:8", "0"], "no such"), (["c:0", "1"], "capture")):
+            status, _, err = switch.ctl_run("move-queue", *words)
+            check(status == 1 and part in err, words, status, err)
+        check(switch.ctl_run("move-queue", "a:3", "0")[0] == 0)
+        workers = json.loads(switch.ctl_run("show", "workers", "--json")[1])["workers"]
+        check([w["worker"] for w in workers] == [0, 1], workers)
+        check(switch.ctl_run("show", "workers")[1].startswith("WORKER"))
+
+
+@test
 def static_addresses_come_and_go():
     mac = "52:54:00:12:34:56"
     with Switch("--port", A) as switch:
@@ -503,6 +532,13 @@ def static_addresses_come_and_go():
 def wrong_requests_get_an_error_and_the_next_an_answer():
     lines = (b"", b"x", b"[]", b"{}", b"null", b'{"command": 1}', b'{"command": "frob"}', b"[" * 5000,
              b'{"command": "add-port"}', b'{"command": "add-port", "spec": 1}', b'{"command": "del-port"}',
+             b'{"command": "set-port", "name": "a"}', b'{"command": "set-port", "name": "a", "options": "mtu=1500"}',
+             b'{"command": "set-port", "name": "a", "options": "pps=1", "queue": 0}',
+             b'{"command": "set-port", "name": "a", "options": "mode=poll", "queue": -1}',
+             b'{"command": "set-port", "name": "z", "options": "mode=poll"}',
+             b'{"command": "move-queue", "name": "a", "queue": 0}', b'{"command": "move-queue", "name": "a", "worker": 0}',
+             b'{"command": "move-queue", "name": "a", "queue": 8, "worker": 0}',
+             b'{"command": "move-queue", "name": "a", "queue": 0, "worker": 1}',
              b'{"command": "fdb add", "mac": "x", "port": "a"}', b'{"a": 1, "a": 2}', b"\xff\xfe", b'{"command": "\\u0000"}',
              b'{"command": "fdb del", "mac": "52:54:00:12:34:56", "vlan": 1e99}',
              b'{"command": "fdb del", "mac": "52:54:00:12:34:56", "vlan": -1}')

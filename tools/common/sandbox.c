@@ -43,6 +43,10 @@
 #define WITH_FILTER 0
 #endif
 
+enum {
+	FILES_WANTED = 1 << 20
+};
+
 static int failed(char *text, int err, const char *what)
 {
 	snprintf(text, SANDBOX_TEXT, "%s: %s", what, strerror(err));
@@ -58,8 +62,17 @@ void sandbox_raise_files(void)
 {
 	struct rlimit limit;
 
-	/* A port needs some ten of them for each queue pair; the default is 1,024. */
-	if (!getrlimit(RLIMIT_NOFILE, &limit) && limit.rlim_cur < limit.rlim_max) {
+	/* A port needs some six of them, and up to five for each queue pair; the default is 1,024. */
+	if (getrlimit(RLIMIT_NOFILE, &limit))
+		return;
+	if (limit.rlim_max < FILES_WANTED) {
+		const struct rlimit more = { .rlim_cur = FILES_WANTED, .rlim_max = FILES_WANTED };
+
+		/* Root may. */
+		if (!setrlimit(RLIMIT_NOFILE, &more))
+			return;
+	}
+	if (limit.rlim_cur < limit.rlim_max) {
 		limit.rlim_cur = limit.rlim_max;
 		setrlimit(RLIMIT_NOFILE, &limit);
 	}

@@ -22,6 +22,7 @@ json_t *ctl_ask(int fd, const json_t *request, const char **ret_why);
 /* Prints a reply as tables. before is the reply of seconds ago, to show rates; or NULL. */
 int show_ports(const json_t *reply, const json_t *before, double seconds, FILE *to);
 int show_counters(const json_t *reply, const json_t *before, double seconds, FILE *to);
+int show_workers(const json_t *reply, const json_t *before, double seconds, FILE *to);
 int show_fdb(const json_t *reply, const json_t *before, double seconds, FILE *to);
 #endif
 

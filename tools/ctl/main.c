@@ -14,6 +14,7 @@
 #include "common/loop.h"
 #include "common/opt.h"
 #include "common/out.h"
+#include "switch/switch.h"
 
 #define PROGRAM "vhu ctl"
 
@@ -23,8 +24,11 @@ static const char usage[] =
 	"  show ports                   the ports, their state, what was agreed\n"
 	"  show counters                frames, bytes, kicks, calls; drops by cause\n"
 	"  show fdb [PORT]              the addresses that were learnt, and where\n"
+	"  show workers                 which worker has which queue, and what it did\n"
 	"  add-port SPEC                SPEC as for 'vhu switch --port'\n"
 	"  del-port NAME\n"
+	"  set-port NAME[:QUEUE] mode=M[,rate=10M][,pps=10k]   what of a port can change\n"
+	"  move-queue NAME:QUEUE WORKER          another worker takes its frames\n"
 	"  fdb add MAC[,vlan=N] PORT    an address that never ages or moves\n"
 	"  fdb del MAC[,vlan=N]\n"
 	"  fdb flush [PORT]             forget what was learnt\n"
@@ -100,8 +104,9 @@ static int parse_show(struct task *task)
 		{ "ports", "show ports", show_ports },
 		{ "counters", "show counters", show_counters },
 		{ "fdb", "show fdb", show_fdb },
+		{ "workers", "show workers", show_workers },
 	};
-	const char *what = need(task, "show", "what (ports, counters or fdb)");
+	const char *what = need(task, "show", "what (ports, counters, fdb or workers)");
 	const char *port;
 
 	if (!what)
@@ -114,7 +119,7 @@ static int parse_show(struct task *task)
 		port = task->show == show_fdb ? opt_rest(&task->opt) : NULL;
 		return port ? put(task, "port", port) : 0;
 	}
-	return opt_error(&task->opt, what, "show what? ports, counters or fdb");
+	return opt_error(&task->opt, what, "show what? ports, counters, fdb or workers");
 }
 
 /* The switch has a working directory of its own: what is relative here is made absolute. */
@@ -155,6 +160,53 @@ static int parse_del_port(struct task *task)
 		return OPT_EXIT;
 	ask(task, "del-port");
 	return put(task, "name", name);
+}
+
+/* NAME, or NAME:QUEUE; no name has a colon. */
+static int put_queue(struct task *task, const char *text, bool must_have_queue)
+{
+	const char *colon = strrchr(text, ':');
+	uint64_t queue;
+	char name[64];
+
+	if (!colon)
+		return must_have_queue ? opt_error(&task->opt, text, "NAME:QUEUE is wanted") :
+					 put(task, "name", text);
+	if (colon - text >= (ptrdiff_t)sizeof(name) ||
+	    !opt_number(colon + 1, 0, SW_QUEUES_MAX - 1, &queue))
+		return opt_error(&task->opt, text, "behind the name only :0 to :%d",
+				 SW_QUEUES_MAX - 1);
+	snprintf(name, sizeof(name), "%.*s", (int)(colon - text), text);
+	json_object_set_new(task->request, "queue", json_integer((json_int_t)queue));
+	return put(task, "name", name);
+}
+
+static int parse_set_port(struct task *task)
+{
+	const char *port = need(task, "set-port", "the port");
+	const char *options = port ? need(task, "set-port", "what to set (mode=poll)") : NULL;
+	int status;
+
+	if (!options)
+		return OPT_EXIT;
+	ask(task, "set-port");
+	status = put_queue(task, port, false);
+	return status ? status : put(task, "options", options);
+}
+
+static int parse_move_queue(struct task *task)
+{
+	const char *queue = need(task, "move-queue", "the queue (NAME:QUEUE)");
+	const char *worker = queue ? need(task, "move-queue", "the worker") : NULL;
+	uint64_t number;
+
+	if (!worker)
+		return OPT_EXIT;
+	if (!opt_number(worker, 0, SW_WORKERS_MAX - 1, &number))
+		return opt_error(&task->opt, worker, "no number from 0 to %d", SW_WORKERS_MAX - 1);
+	ask(task, "move-queue");
+	json_object_set_new(task->request, "worker", json_integer((json_int_t)number));
+	return put_queue(task, queue, true);
 }
 
 /* MAC[,vlan=N]; whether the address is one is for the switch to say. */
@@ -212,6 +264,8 @@ static int parse_command(struct task *task)
 		{ "show", parse_show },
 		{ "add-port", parse_add_port },
 		{ "del-port", parse_del_port },
+		{ "set-port", parse_set_port },
+		{ "move-queue", parse_move_queue },
 		{ "fdb", parse_fdb },
 	};
 	const char *name = need(task, "", "the command");

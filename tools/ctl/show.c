@@ -248,6 +248,59 @@ int show_counters(const json_t *reply, const json_t *before, double seconds, FIL
 	return err;
 }
 
+/* What this worker had done for this queue seconds ago. */
+static const json_t *find_queue(const json_t *workers, const json_t *queue, uint64_t worker)
+{
+	const json_t *candidate;
+	size_t i;
+
+	json_array_foreach(json_object_get(json_array_get(workers, worker), "queues"), i,
+			   candidate) {
+		if (!strcmp(text_of(candidate, "port"), text_of(queue, "port")) &&
+		    number_of(candidate, "queue") == number_of(queue, "queue"))
+			return candidate;
+	}
+	return NULL;
+}
+
+int show_workers(const json_t *reply, const json_t *before, double seconds, FILE *to)
+{
+	static const struct out_column sums[] = {
+		{ "WORKER", 'r' }, { "PORT", 'l' },   { "QUEUE", 'r' },
+		{ "MODE", 'l' },   { "VISITS", 'r' }, { "FRAMES", 'r' },
+	};
+	static const struct out_column rates[] = {
+		{ "WORKER", 'r' }, { "PORT", 'l' },	{ "QUEUE", 'r' },
+		{ "MODE", 'l' },   { "VISITS/S", 'r' }, { "FRAMES/S", 'r' },
+	};
+	struct out_table *table = out_table_new(before ? rates : sums, NR(sums));
+	const json_t *workers = json_object_get(reply, "workers"), *worker, *queue;
+	const json_t *earlier = json_object_get(before, "workers");
+	char number[OUT_NUMBER_SIZE];
+	size_t i, k;
+	int err;
+
+	if (!table)
+		return -ENOMEM;
+	json_array_foreach(workers, i, worker) {
+		json_array_foreach(json_object_get(worker, "queues"), k, queue) {
+			const json_t *then = find_queue(earlier, queue, i);
+
+			out_cell(table, "%" PRIu64, number_of(worker, "worker"));
+			out_cell(table, "%s", text_of(queue, "port"));
+			out_cell(table, "%" PRIu64, number_of(queue, "queue"));
+			out_cell(table, "%s", text_of(queue, "mode"));
+			out_cell(table, "%s",
+				 out_number(number, count_of(queue, then, seconds, "visits")));
+			out_cell(table, "%s",
+				 out_number(number, count_of(queue, then, seconds, "frames")));
+		}
+	}
+	err = out_table_print(table, to);
+	out_table_free(table);
+	return err;
+}
+
 int show_fdb(const json_t *reply, const json_t *before, double seconds, FILE *to)
 {
 	static const struct out_column columns[] = {

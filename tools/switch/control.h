@@ -27,7 +27,9 @@ struct vhu_switch {
 	/* Control thread. */
 	struct sw_view *old_views; /* replaced; each until its ticket has passed */
 	struct sw_port *ports;	   /* in the order of their making */
-	struct sw_port *leaving;   /* removed, until nobody holds them */
+	struct sw_port *last_found;
+	struct sw_port *leaving; /* removed, until nobody holds them */
+	struct sw_queue *moves;	 /* without an owner, until the old one has let go */
 	struct sw_port *slot[SW_PORTS_MAX];
 	uint32_t serial;
 
@@ -41,6 +43,9 @@ struct vhu_switch {
 void sw_log(struct vhu_switch *sw, int level, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4)));
 
+/* NULL: there is none of that name, or it has been removed. */
+struct sw_port *sw_find_port(struct vhu_switch *sw, const char *name);
+
 /* Readable: fn is called with arg. The watch has to stay until it is removed. */
 int sw_watch_add(struct vhu_switch *sw, struct sw_watch *watch, int fd, uint32_t events,
 		 void (*fn)(void *arg), void *arg);
@@ -49,8 +54,15 @@ void sw_watch_remove(struct vhu_switch *sw, struct sw_watch *watch);
 /* CLOCK_MONOTONIC, coarse. */
 uint64_t sw_now_ms(void);
 
-/* The worker that takes frames from this queue. */
-struct sw_worker *sw_queue_worker(struct sw_queue *queue);
+/* Events of this fd mean work for the queue, whoever has it; -1: no event tells. */
+void sw_queue_watch(struct sw_queue *queue, int fd);
+void sw_queue_unwatch(struct sw_queue *queue);
+/* Whoever has the queue looks at it now, for a reason of SW_ATTEND_*. Its own worker may ask too. */
+void sw_queue_attend(struct sw_queue *queue, unsigned int what);
+/* Gives queues whose old worker has let go to their new one. True: there are others. */
+bool sw_moves_finish(struct vhu_switch *sw);
+/* The port goes: nobody gets its queues. */
+void sw_moves_forget(struct sw_port *port);
 
 /* Any thread: something is worth aging, or worth watching over, from now on. */
 void sw_aging_begin(void *sw);

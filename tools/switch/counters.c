@@ -25,6 +25,8 @@
 const struct sw_counter_row sw_counter_rows[] = {
 	RX(rx_frames, "frames"),
 	RX(rx_bytes, "bytes"),
+	RX(rx_visits, "visits"),
+	RX(rx_limited, "stops at the rate limit"),
 	RX(rx_kicks, "kicks received"),
 	RX(rx_calls, "calls made"),
 	RX(rx_calls_suppressed, "calls suppressed"),

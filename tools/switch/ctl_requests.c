@@ -178,6 +178,35 @@ static int show_counters(struct request *req)
 	return 0;
 }
 
+static int add_worker_queue(void *arg, const struct sw_queue_info *queue)
+{
+	json_t *object = json_object();
+
+	json_object_set_new(object, "port", json_safe(queue->port));
+	json_object_set_new(object, "queue", json_integer(queue->queue));
+	json_object_set_new(object, "mode", json_string(sw_mode_name(queue->mode)));
+	json_object_set_new(object, "visits", json_integer((json_int_t)queue->visits));
+	json_object_set_new(object, "frames", json_integer((json_int_t)queue->frames));
+	json_array_append_new(arg, object);
+	return 0;
+}
+
+static int show_workers(struct request *req)
+{
+	json_t *workers = json_array();
+
+	for (unsigned int i = 0; i < sw_nr_workers(req->sw); i++) {
+		json_t *object = json_object(), *queues = json_array();
+
+		sw_each_queue(req->sw, i, add_worker_queue, queues);
+		json_object_set_new(object, "worker", json_integer(i));
+		json_object_set_new(object, "queues", queues);
+		json_array_append_new(workers, object);
+	}
+	json_object_set_new(req->reply, "workers", workers);
+	return 0;
+}
+
 struct fdb_walk {
 	const char *port; /* NULL: all */
 	json_t *entries;
@@ -261,6 +290,60 @@ static int del_port(struct request *req)
 		return refuse(req, "del-port %s: %s", name, strerror(-err));
 	log_line(LOG_INFO, LOG_SOURCE, "del-port %s", name);
 	return 0;
+}
+
+/* A number below end; false: there is none, and that has been said. */
+static bool number_of(struct request *req, const char *key, int end, int *number)
+{
+	const json_t *value = json_object_get(req->in, key);
+
+	if (json_is_integer(value) && json_integer_value(value) >= 0 &&
+	    json_integer_value(value) < end) {
+		*number = (int)json_integer_value(value);
+		return true;
+	}
+	refuse(req, "%s: no number from 0 to %d", key, end - 1);
+	return false;
+}
+
+static int set_port(struct request *req)
+{
+	const char *name = text_of(req, "name"), *options = text_of(req, "options");
+	char err[SW_ERR_MAX] = "", which[32] = "";
+	int queue = -1;
+
+	if (!name || !options)
+		return -1;
+	if (json_object_get(req->in, "queue")) {
+		if (!number_of(req, "queue", SW_QUEUES_MAX, &queue))
+			return -1;
+		snprintf(which, sizeof(which), ":%d", queue);
+	}
+	if (sw_set_port(req->sw, name, queue, options, err, sizeof(err)) < 0)
+		return refuse(req, "set-port %s%s: %s", name, which, err);
+	log_line(LOG_INFO, LOG_SOURCE, "set-port %s%s %s", name, which, options);
+	return 0;
+}
+
+static int move_queue(struct request *req)
+{
+	const char *name = text_of(req, "name");
+	int queue, worker;
+
+	if (!name || !number_of(req, "queue", SW_QUEUES_MAX, &queue) ||
+	    !number_of(req, "worker", (int)sw_nr_workers(req->sw), &worker))
+		return -1;
+	switch (-sw_move_queue(req->sw, name, (unsigned int)queue, (unsigned int)worker)) {
+	case 0:
+		log_line(LOG_INFO, LOG_SOURCE, "move-queue %s:%d %d", name, queue, worker);
+		return 0;
+	case EOPNOTSUPP:
+		return refuse(req, "move-queue %s:%d: nobody takes frames from a capture", name,
+			      queue);
+	default:
+		return refuse(req, "move-queue %s:%d: there is no such port, or no such queue",
+			      name, queue);
+	}
 }
 
 static int hex_digit(char c)
@@ -364,9 +447,12 @@ static const struct {
 	const char *command;
 	int (*run)(struct request *req);
 } requests[] = {
-	{ "show ports", show_ports }, { "show counters", show_counters }, { "show fdb", show_fdb },
-	{ "add-port", add_port },     { "del-port", del_port },		  { "fdb add", fdb_add },
-	{ "fdb del", fdb_del },	      { "fdb flush", fdb_flush },
+	{ "show ports", show_ports }, { "show counters", show_counters },
+	{ "show fdb", show_fdb },     { "show workers", show_workers },
+	{ "add-port", add_port },     { "del-port", del_port },
+	{ "set-port", set_port },     { "move-queue", move_queue },
+	{ "fdb add", fdb_add },	      { "fdb del", fdb_del },
+	{ "fdb flush", fdb_flush },
 };
 
 static int run(struct request *req)

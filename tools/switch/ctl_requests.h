@@ -5,8 +5,11 @@
  *	{"command": "show ports"}		{"ports": [...]}
  *	{"command": "show counters"}		{"ports": [...]}
  *	{"command": "show fdb", "port": P}	{"fdb": [...]}		port may be left out
+ *	{"command": "show workers"}		{"workers": [...]}
  *	{"command": "add-port", "spec": S}	{"ok": true}
  *	{"command": "del-port", "name": P}	{"ok": true}
+ *	{"command": "set-port", "name": P, "queue": N, "options": O}	{"ok": true}	queue may be left out
+ *	{"command": "move-queue", "name": P, "queue": N, "worker": W}	{"ok": true}
  *	{"command": "fdb add", "mac": M, "vlan": N, "port": P}	{"ok": true}	vlan may be left out
  *	{"command": "fdb del", "mac": M, "vlan": N}	{"ok": true}
  *	{"command": "fdb flush", "port": P}	{"ok": true}		port may be left out

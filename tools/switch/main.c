@@ -36,6 +36,8 @@ enum {
 	OPT_FD,
 	OPT_PRINT_CAPABILITIES,
 	OPT_WORKERS,
+	OPT_MODE,
+	OPT_SPIN,
 	OPT_FDB_SIZE,
 	OPT_AGEING,
 	OPT_USER,
@@ -52,10 +54,13 @@ static const char usage[] =
 	"      --port NAME=tap:IFNAME         an interface of this host\n"
 	"      --port NAME=pcap:FILE          a capture of all that passes\n"
 	"         also: ,mtu=N  ,vlan=N (access)  ,trunk=N-M+K (tagged)  ,queues=N\n"
+	"         ,mode=M  ,rate=10M (bits a second)  ,pps=10k (frames)\n"
 	"  -c, --ctl PATH[,mode=0660][,group=NAME]    the socket of 'vhu ctl', or 'none'\n"
 	"                       (default: /run/vhu/switch.ctl for root, else\n"
 	"                       $XDG_RUNTIME_DIR/vhu-switch.ctl)\n"
 	"      --workers N      threads that carry frames (default 1)\n"
+	"      --mode M         of rings: adaptive (default), poll or interrupt\n"
+	"      --spin US        adaptive: how long one looks, at most (default 50)\n"
 	"      --fdb-size N     addresses that are remembered (default 4096)\n"
 	"      --ageing S       seconds after which one is forgotten (default 300)\n"
 	"      --user NAME      become this user once the taps are open\n"
@@ -78,6 +83,8 @@ static const struct option longs[] = {
 	{ "fd", required_argument, NULL, OPT_FD },
 	{ "print-capabilities", no_argument, NULL, OPT_PRINT_CAPABILITIES },
 	{ "workers", required_argument, NULL, OPT_WORKERS },
+	{ "mode", required_argument, NULL, OPT_MODE },
+	{ "spin", required_argument, NULL, OPT_SPIN },
 	{ "fdb-size", required_argument, NULL, OPT_FDB_SIZE },
 	{ "ageing", required_argument, NULL, OPT_AGEING },
 	{ "user", required_argument, NULL, OPT_USER },
@@ -218,6 +225,14 @@ static int take_option(struct program *program, int val)
 	case OPT_WORKERS:
 		return set_number(program, "--workers", SW_WORKERS_MAX,
 				  &program->options.nr_workers);
+	case OPT_MODE:
+		program->options.mode = sw_mode_named(optarg);
+		if (program->options.mode != SW_MODE_END)
+			return 0;
+		return opt_error(&program->opt, "--mode",
+				 "%s: none of adaptive, poll and interrupt", optarg);
+	case OPT_SPIN:
+		return set_number(program, "--spin", SW_SPIN_MAX, &program->options.spin_us);
 	case OPT_FDB_SIZE:
 		return set_number(program, "--fdb-size", SW_FDB_SIZE_MAX,
 				  &program->options.fdb_size);

@@ -5,7 +5,8 @@
  *
  * The control thread makes and frees ports; workers reach them only through the view that is
  * published at the moment, and hold nothing of it when they say quiescent. What a worker keeps for
- * longer is a sw_id, which simply finds nothing once its port has gone.
+ * longer is a sw_id, which simply finds nothing once its port has gone, or its queue belongs to
+ * another worker.
  */
 #ifndef SW_PORT_H
 #define SW_PORT_H
@@ -14,7 +15,9 @@
 #include <vhu/backend.h>
 #include <vhu/net.h>
 
+#include "switch/bucket.h"
 #include "switch/port_spec.h"
+#include "switch/spin.h"
 #include "switch/switch.h"
 
 struct sw_worker;
@@ -31,26 +34,42 @@ struct sw_touch {
 struct sw_queue {
 	struct sw_port *port;
 	uint16_t index;
-	uint16_t worker; /* who takes frames from it */
+	/* Who takes frames from it, and how often that has changed; see sw_hold_owner(). */
+	_Atomic uint32_t hold;
+	_Atomic uint8_t mode; /* enum sw_mode */
 
 	/* Rings of a vhost-user port. */
 	struct vhu_queue *rx, *tx;
-	atomic_int kick_fd; /* of rx; -1: none, look at it by the clock */
+	atomic_int kick_fd; /* of rx, or of a tap; -1: none, look at it by the clock */
 
-	/* The control thread says "look at this"; the worker takes it back. */
-	atomic_bool attention;
+	/* SW_ATTEND_*: the control thread says "look at this"; the worker takes it back. */
+	_Atomic uint8_t attention;
 
 	/* Its worker's own. */
 	bool is_listed;	 /* in the list of active queues */
 	bool is_waiting; /* in the list of queues to be looked at by the clock */
+	uint64_t due_ns; /* when that is */
+	struct sw_spin spin;
+
+	/* Control thread, while it changes hands. */
+	struct sw_queue *next_move;
+	uint64_t move_ticket; /* once that has passed the old worker has let go of it */
+	unsigned int move_to;
 
 	struct sw_touch *touch;	      /* one for each worker */
 	struct sw_counters *counters; /* one for each worker, so that each has one writer */
 };
 
+/* Why a queue is to be looked at. */
+enum {
+	SW_ATTEND_VISIT = 0x1, /* there may be frames in it, or it is to be looked at differently */
+	SW_ATTEND_RINGS = 0x2, /* a ring has started, or has got another call file */
+};
+
 /* Where a visit of a queue ended. */
 enum sw_visit {
 	SW_VISIT_MORE,	/* there may be more: come again */
+	SW_VISIT_DRY,	/* there is nothing just now: come again, or arm it */
 	SW_VISIT_EMPTY, /* an event will tell of more */
 	SW_VISIT_CLOCK, /* no event will: look again in a moment */
 };
@@ -70,15 +89,17 @@ struct sw_port_ops {
 	/* Adds what the kind counts itself; may be NULL. */
 	void (*count)(const struct sw_queue *queue, struct sw_counters *counters);
 
-	/* A worker, online. visit takes a burst; the others are for a destination. */
+	/* A worker, online. visit takes a burst, no more than the worker's budget; arm asks for an event
+	 * after SW_VISIT_DRY (true: there is work already); the others are for a destination. */
 	enum sw_visit (*visit)(struct sw_worker *worker, struct sw_queue *queue);
+	bool (*arm)(struct sw_queue *queue);
 	uint32_t (*caps)(const struct sw_queue *queue);
 	bool (*trylock)(struct sw_queue *queue);
 	void (*unlock)(struct sw_queue *queue);
 	int (*push)(struct sw_queue *queue, const struct vhu_net_frame *frame);
 	int (*commit)(struct sw_queue *queue);
 	void (*rewind)(struct sw_queue *queue);
-	/* The worker has taken the queue's attention, and goes to sleep. May be NULL. */
+	/* The worker has been told SW_ATTEND_RINGS; there is nothing to do just now. May be NULL. */
 	void (*attend)(struct sw_queue *queue);
 	void (*idle)(struct sw_queue *queue);
 };
@@ -95,6 +116,7 @@ struct sw_port {
 	/* Destination queues that can take frames, a bit for each. */
 	_Atomic uint64_t tx_up[SW_QUEUES_MAX / 64];
 	_Atomic unsigned int mtu; /* in force; 0: none */
+	struct sw_limit limit;	  /* of what is taken from it */
 	/* A station to be announced, with RARP_PENDING; 0: none. */
 	_Atomic uint64_t rarp;
 
@@ -121,21 +143,59 @@ struct sw_view {
 	uint64_t ticket;
 };
 
-/* A queue's name that outlives it. */
-static inline uint64_t sw_id(const struct sw_queue *queue)
+/*
+ * Who holds a queue: a worker's number and a generation, in one word. Each change of hands begins
+ * with a new generation and no owner, and ends, when the old worker can hold no more of it, with the
+ * new owner. So within one generation there is one owner at most.
+ */
+enum {
+	SW_NOBODY = 0xff,
+	SW_GENERATION_BITS = 12,
+	SW_GENERATION_MASK = (1 << SW_GENERATION_BITS) - 1,
+	SW_INDEX_BITS = 7,
+	SW_SLOT_BITS = 13,
+};
+_Static_assert(SW_QUEUES_MAX == 1 << SW_INDEX_BITS, "a name has room for the queue");
+_Static_assert(SW_PORTS_MAX == 1 << SW_SLOT_BITS, "a name has room for the slot");
+_Static_assert((int)SW_WORKERS_MAX < (int)SW_NOBODY, "nobody is no worker");
+
+static inline uint32_t sw_hold(uint32_t generation, unsigned int owner)
 {
-	return (uint64_t)queue->port->serial << 32 | (uint64_t)queue->port->slot << 16 |
-	       queue->index;
+	return (generation & SW_GENERATION_MASK) << 8 | owner;
 }
 
-/* The queue of that name, or NULL if it has gone. */
+static inline unsigned int sw_hold_owner(uint32_t hold)
+{
+	return hold & 0xff;
+}
+
+/*
+ * A queue's name that outlives it, for the owner in hold. A worker makes names of what it has seen
+ * to be its own alone, and keeps the name that it has while it works on the queue: so a name of the
+ * present generation is known to the present owner only.
+ */
+static inline uint64_t sw_id(const struct sw_queue *queue, uint32_t hold)
+{
+	return (uint64_t)queue->port->serial << 32 |
+	       (uint64_t)queue->port->slot << (SW_GENERATION_BITS + SW_INDEX_BITS) |
+	       (uint64_t)(hold >> 8) << SW_INDEX_BITS | queue->index;
+}
+
+/* The queue of that name, or NULL if it has gone, or has changed hands. */
 static inline struct sw_queue *sw_find(const struct sw_view *view, uint64_t id)
 {
-	struct sw_port *port = view->slot[id >> 16 & (SW_PORTS_MAX - 1)];
+	unsigned int slot = id >> (SW_GENERATION_BITS + SW_INDEX_BITS) & (SW_PORTS_MAX - 1);
+	unsigned int index = id & (SW_QUEUES_MAX - 1);
+	struct sw_port *port = view->slot[slot];
+	struct sw_queue *queue;
 
-	if (!port || port->serial != id >> 32 || (id & 0xffff) >= port->nr_queues)
+	if (!port || port->serial != id >> 32 || index >= port->nr_queues)
 		return NULL;
-	return &port->queue[id & 0xffff];
+	queue = &port->queue[index];
+	if (atomic_load_explicit(&queue->hold, memory_order_relaxed) >> 8 !=
+	    (id >> SW_INDEX_BITS & SW_GENERATION_MASK))
+		return NULL;
+	return queue;
 }
 
 /* Counters have one writer each and are read by the control thread at any time. */

@@ -13,6 +13,7 @@
 /* What is being parsed, for the sentence that says what is wrong with it. */
 struct parser {
 	struct sw_spec *spec;
+	bool is_change; /* of a port that runs already */
 	const char *text;
 	char *err;
 	size_t size;
@@ -60,11 +61,21 @@ static int opt_role(struct parser *p, const char *key, const char *value)
 
 static int opt_mode(struct parser *p, const char *key, const char *value)
 {
+	enum sw_mode ring_mode = sw_mode_named(value);
 	unsigned long mode;
 
 	(void)key;
+	if (ring_mode != SW_MODE_END) {
+		p->spec->ring_mode = ring_mode;
+		return 0;
+	}
+	if (p->spec->kind != SW_KIND_VHOST || p->is_change)
+		return wrong(p, "mode=%s is none of adaptive, poll and interrupt", value);
 	if (!number(value, 8, 0777, &mode) || mode == 0)
-		return wrong(p, "mode=%s is no octal mode like 0660", value);
+		return wrong(p,
+			     "mode=%s is no octal mode like 0660, and none of adaptive, poll and "
+			     "interrupt",
+			     value);
 	p->spec->mode = (unsigned int)mode;
 	return 0;
 }
@@ -86,6 +97,46 @@ static int opt_mtu(struct parser *p, const char *key, const char *value)
 	if (!number(value, 10, SW_MTU_MAX, &mtu) || mtu < SW_MTU_MIN)
 		return wrong(p, "mtu=%s is not between %d and %d", value, SW_MTU_MIN, SW_MTU_MAX);
 	p->spec->mtu = (unsigned int)mtu;
+	return 0;
+}
+
+/* A number with k, M or G behind it, powers of 1000. 0: none at all. */
+static bool scaled(const char *text, uint64_t max, uint64_t *ret_value)
+{
+	static const char units[] = "kMG";
+	size_t len = strlen(text);
+	const char *unit = len ? strchr(units, text[len - 1] == 'K' ? 'k' : text[len - 1]) : NULL;
+	unsigned long value;
+	uint64_t factor = 1;
+	char digits[24];
+
+	for (const char *at = units; unit && at <= unit; at++)
+		factor *= 1000;
+	len -= !!unit;
+	if (len >= sizeof(digits))
+		return false;
+	memcpy(digits, text, len);
+	digits[len] = '\0';
+	if (!number(digits, 10, max / factor, &value))
+		return false;
+	*ret_value = value * factor;
+	return true;
+}
+
+static int opt_rate(struct parser *p, const char *key, const char *value)
+{
+	(void)key;
+	if (!scaled(value, SW_RATE_MAX, &p->spec->bits_a_second))
+		return wrong(p, "rate=%s is no number of bits a second like 10M, up to 1000G",
+			     value);
+	return 0;
+}
+
+static int opt_pps(struct parser *p, const char *key, const char *value)
+{
+	(void)key;
+	if (!scaled(value, SW_PPS_MAX, &p->spec->frames_a_second))
+		return wrong(p, "pps=%s is no number of frames a second like 10k, up to 1G", value);
 	return 0;
 }
 
@@ -165,17 +216,20 @@ static const struct {
 	const char *key;
 	unsigned int kinds;
 	bool has_value;
+	bool can_change; /* while the port runs */
 	int (*parse)(struct parser *p, const char *key, const char *value);
 } options[] = {
-	{ "server", FOR(SW_KIND_VHOST), false, opt_role },
-	{ "client", FOR(SW_KIND_VHOST), false, opt_role },
-	{ "mode", FOR(SW_KIND_VHOST), true, opt_mode },
-	{ "group", FOR(SW_KIND_VHOST), true, opt_group },
-	{ "mtu", FOR(SW_KIND_VHOST) | FOR(SW_KIND_TAP), true, opt_mtu },
-	{ "queues", FOR(SW_KIND_VHOST), true, opt_queues },
-	{ "config", FOR(SW_KIND_VHOST), false, opt_config },
-	{ "vlan", FOR(SW_KIND_VHOST) | FOR(SW_KIND_TAP), true, opt_vlan },
-	{ "trunk", FOR(SW_KIND_VHOST) | FOR(SW_KIND_TAP), true, opt_trunk },
+	{ "server", FOR(SW_KIND_VHOST), false, false, opt_role },
+	{ "client", FOR(SW_KIND_VHOST), false, false, opt_role },
+	{ "mode", FOR(SW_KIND_VHOST) | FOR(SW_KIND_TAP), true, true, opt_mode },
+	{ "group", FOR(SW_KIND_VHOST), true, false, opt_group },
+	{ "mtu", FOR(SW_KIND_VHOST) | FOR(SW_KIND_TAP), true, false, opt_mtu },
+	{ "rate", FOR(SW_KIND_VHOST) | FOR(SW_KIND_TAP), true, true, opt_rate },
+	{ "pps", FOR(SW_KIND_VHOST) | FOR(SW_KIND_TAP), true, true, opt_pps },
+	{ "queues", FOR(SW_KIND_VHOST), true, false, opt_queues },
+	{ "config", FOR(SW_KIND_VHOST), false, false, opt_config },
+	{ "vlan", FOR(SW_KIND_VHOST) | FOR(SW_KIND_TAP), true, false, opt_vlan },
+	{ "trunk", FOR(SW_KIND_VHOST) | FOR(SW_KIND_TAP), true, false, opt_trunk },
 };
 
 static int parse_option(struct parser *p, char *option)
@@ -189,6 +243,9 @@ static int parse_option(struct parser *p, char *option)
 			continue;
 		if (!(options[i].kinds & FOR(p->spec->kind)))
 			return wrong(p, "%s is no option for this kind of port", option);
+		if (p->is_change && !options[i].can_change)
+			return wrong(p, "%s cannot change: remove the port and add it anew",
+				     option);
 		if (options[i].has_value != !!value)
 			return wrong(
 				p, options[i].has_value ? "%s wants a value" : "%s takes no value",
@@ -286,6 +343,23 @@ int sw_spec_parse(const char *text, struct sw_spec *ret_spec, char *err, size_t 
 		ret = judge(&p);
 	if (!ret)
 		*ret_spec = spec;
+	return ret;
+}
+
+int sw_spec_change(const char *text, struct sw_spec *spec, char *err, size_t size)
+{
+	struct parser p = {
+		.spec = spec, .is_change = true, .text = text, .err = err, .size = size
+	};
+	char copy[512];
+	char *next = copy, *item;
+	int ret = 0;
+
+	if (strlen(text) >= sizeof(copy))
+		return wrong(&p, "the options are too long");
+	memcpy(copy, text, strlen(text) + 1);
+	while (!ret && (item = strsep(&next, ",")))
+		ret = parse_option(&p, item);
 	return ret;
 }
 

@@ -20,6 +20,9 @@ enum {
 	SW_QUEUES_DEFAULT = 8,
 };
 
+#define SW_RATE_MAX UINT64_C(1000000000000)
+#define SW_PPS_MAX UINT64_C(1000000000)
+
 struct sw_spec {
 	char name[SW_NAME_MAX];
 	enum sw_kind kind;
@@ -28,6 +31,9 @@ struct sw_spec {
 	bool is_client;
 	bool has_config;
 	unsigned int mode; /* of the socket file; 0: as the umask has it */
+	enum sw_mode ring_mode;
+	uint64_t bits_a_second,
+		frames_a_second; /* that are taken from it, at most; 0: any number */
 	char group[SW_GROUP_MAX];
 	unsigned int mtu;	/* 0: none */
 	unsigned int nr_queues; /* pairs */
@@ -36,6 +42,12 @@ struct sw_spec {
 
 /* 0, or -EINVAL with one sentence in err. See sw_add_port() for the grammar. */
 int sw_spec_parse(const char *text, struct sw_spec *ret_spec, char *err, size_t size);
+
+/*
+ * Options of a port that runs, "mode=poll,..." as they stand in a spec, put into its spec: those that
+ * can change. 0, or -EINVAL with one sentence in err, and then spec may be half changed.
+ */
+int sw_spec_change(const char *options, struct sw_spec *spec, char *err, size_t size);
 
 /* "-", "vlan 5", "trunk 1-10+20". Always terminated. */
 void sw_vlans_text(const struct sw_vlans *vlans, char *buf, size_t size);

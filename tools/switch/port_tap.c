@@ -92,19 +92,14 @@ static void tap_start(struct sw_port *port)
 {
 	const struct tap *tap = port->kind;
 	struct sw_queue *queue = &port->queue[0];
-	int ret = sw_worker_watch(sw_queue_worker(queue), queue, tap->fd);
 
-	if (ret)
-		sw_port_failed(port, ret);
-	else
-		sw_worker_attend(sw_queue_worker(queue), queue);
+	sw_queue_watch(queue, tap->fd);
+	sw_queue_attend(queue, SW_ATTEND_VISIT);
 }
 
 static int tap_close(struct sw_port *port)
 {
-	const struct tap *tap = port->kind;
-
-	sw_worker_unwatch(sw_queue_worker(&port->queue[0]), tap->fd);
+	sw_queue_unwatch(&port->queue[0]);
 	return 0;
 }
 
@@ -171,7 +166,7 @@ static enum sw_visit tap_visit(struct sw_worker *worker, struct sw_queue *queue)
 	unsigned int nr = 0;
 	int ret = 0;
 
-	for (int i = 0; i < VHU_NET_BURST; i++) {
+	for (unsigned int i = 0; i < worker->budget; i++) {
 		ret = read_frame(tap, nr);
 		if (ret < 0)
 			break;
@@ -183,8 +178,22 @@ static enum sw_visit tap_visit(struct sw_worker *worker, struct sw_queue *queue)
 	if (nr)
 		sw_forward_burst(&worker->forward, atomic_load(&worker->sw->view), queue,
 				 tap->frames, nr);
-	/* Found empty, so the next frame is an event. */
-	return ret < 0 ? SW_VISIT_EMPTY : SW_VISIT_MORE;
+	if (ret >= 0 || nr)
+		return SW_VISIT_MORE;
+	/* Each look is a system call here, so only who was told to goes on looking; else the next frame is
+	 * an event, since the tap was found empty. A tap that cannot be waited for is looked at by the clock. */
+	if (atomic_load_explicit(&queue->mode, memory_order_relaxed) == SW_MODE_POLL)
+		return SW_VISIT_DRY;
+	if (atomic_load_explicit(&queue->kick_fd, memory_order_relaxed) < 0)
+		return SW_VISIT_CLOCK;
+	return SW_VISIT_EMPTY;
+}
+
+/* It was found empty: what has come since is an event. */
+static bool tap_arm(struct sw_queue *queue)
+{
+	(void)queue;
+	return false;
 }
 
 static uint32_t tap_caps(const struct sw_queue *queue)
@@ -247,6 +256,7 @@ const struct sw_port_ops sw_port_tap_ops = {
 	.free = tap_free,
 	.info = tap_info,
 	.visit = tap_visit,
+	.arm = tap_arm,
 	.caps = tap_caps,
 	.trylock = tap_trylock,
 	.unlock = tap_unlock,

@@ -94,32 +94,14 @@ static void on_connected(void *arg)
 	sw_log(port->sw, LOG_INFO, "%s: a frontend has connected", port->spec.name);
 }
 
-static void forget_kick(struct sw_queue *queue)
-{
-	int fd = atomic_exchange(&queue->kick_fd, -1);
-
-	if (fd >= 0)
-		sw_worker_unwatch(sw_queue_worker(queue), fd);
-}
-
 static void on_queue_started(void *arg, unsigned int ring, int kick_fd)
 {
 	struct sw_port *port = arg;
 	struct sw_queue *queue = &port->queue[ring / 2];
-	struct sw_worker *worker = sw_queue_worker(queue);
-	int ret;
 
-	if (is_rx_ring(ring)) {
-		forget_kick(queue);
-		ret = kick_fd >= 0 ? sw_worker_watch(worker, queue, kick_fd) : -1;
-		if (!ret)
-			atomic_store(&queue->kick_fd, kick_fd);
-		else if (kick_fd >= 0)
-			sw_log(port->sw, LOG_WARNING,
-			       "%s: ring %u: its kick file cannot be waited for (%s): polled",
-			       port->spec.name, ring, strerror(-ret));
-	}
-	sw_worker_attend(worker, queue);
+	if (is_rx_ring(ring))
+		sw_queue_watch(queue, kick_fd);
+	sw_queue_attend(queue, SW_ATTEND_RINGS);
 }
 
 static void on_queue_stopped(void *arg, unsigned int ring, int kick_fd)
@@ -128,7 +110,7 @@ static void on_queue_stopped(void *arg, unsigned int ring, int kick_fd)
 
 	(void)kick_fd;
 	if (is_rx_ring(ring))
-		forget_kick(&port->queue[ring / 2]);
+		sw_queue_unwatch(&port->queue[ring / 2]);
 	else
 		sw_port_set_up(port, ring / 2, false);
 }
@@ -153,7 +135,7 @@ static void on_rarp(void *arg, const uint8_t mac[6])
 	if (atomic_exchange(&port->rarp, SW_RARP_PENDING | sw_fdb_key(mac, 0)))
 		return;
 	sw_fdb_forget_mac(port->sw->fdb, mac, &port->spec.vlans);
-	sw_worker_attend(sw_queue_worker(&port->queue[0]), &port->queue[0]);
+	sw_queue_attend(&port->queue[0], SW_ATTEND_VISIT);
 }
 
 static int on_mtu(void *arg, unsigned int mtu)
@@ -382,7 +364,7 @@ static enum sw_visit vhost_visit(struct sw_worker *worker, struct sw_queue *queu
 	int nr;
 
 	vhu_queue_disarm(queue->rx);
-	nr = vhu_net_pull(queue->rx, worker->burst, VHU_NET_BURST);
+	nr = vhu_net_pull(queue->rx, worker->burst, worker->budget);
 	if (nr < 0)
 		return nr == -EAGAIN ? SW_VISIT_CLOCK : SW_VISIT_EMPTY;
 	drops = count_drops(worker, &queue->counters[worker->index]);
@@ -392,9 +374,15 @@ static enum sw_visit vhost_visit(struct sw_worker *worker, struct sw_queue *queu
 	vhu_net_done(queue->rx, worker->burst);
 	if (nr > 0 || drops)
 		return SW_VISIT_MORE;
-	if (atomic_load_explicit(&queue->kick_fd, memory_order_relaxed) < 0)
+	if (atomic_load_explicit(&queue->kick_fd, memory_order_relaxed) < 0 &&
+	    atomic_load_explicit(&queue->mode, memory_order_relaxed) != SW_MODE_POLL)
 		return SW_VISIT_CLOCK;
-	return vhu_queue_arm(queue->rx) ? SW_VISIT_MORE : SW_VISIT_EMPTY;
+	return SW_VISIT_DRY;
+}
+
+static bool vhost_arm(struct sw_queue *queue)
+{
+	return vhu_queue_arm(queue->rx);
 }
 
 /*
@@ -405,7 +393,7 @@ static void vhost_attend(struct sw_queue *queue)
 {
 	if (!vhu_queue_trylock(queue->tx)) {
 		/* who has it may have looked at the ring as it was before: again, soon */
-		sw_worker_attend(sw_queue_worker(queue), queue);
+		sw_queue_attend(queue, SW_ATTEND_RINGS);
 		return;
 	}
 	vhu_queue_disarm(queue->tx);
@@ -451,6 +439,7 @@ const struct sw_port_ops sw_port_vhost_ops = {
 	.info = vhost_info,
 	.count = vhost_count,
 	.visit = vhost_visit,
+	.arm = vhost_arm,
 	.caps = vhost_caps,
 	.trylock = vhost_trylock,
 	.unlock = vhost_unlock,

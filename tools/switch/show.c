@@ -28,15 +28,6 @@ static void sum_queue(const struct vhu_switch *sw, const struct sw_queue *queue,
 		queue->port->ops->count(queue, sum);
 }
 
-static struct sw_port *find_port(struct vhu_switch *sw, const char *name)
-{
-	struct sw_port *port = sw->ports;
-
-	while (port && strcmp(port->spec.name, name))
-		port = port->next;
-	return port;
-}
-
 int sw_each_port(struct vhu_switch *sw, int (*fn)(void *arg, const struct sw_port_info *port),
 		 void *arg)
 {
@@ -72,13 +63,45 @@ int sw_port_queue_counters(struct vhu_switch *sw, const char *name, unsigned int
 			   struct sw_counters *ret_counters)
 {
 	struct sw_counters sum = { 0 };
-	struct sw_port *port = find_port(sw, name);
+	struct sw_port *port = sw_find_port(sw, name);
 
 	if (!port || queue >= port->nr_queues)
 		return -ENOENT;
 	sum_queue(sw, &port->queue[queue], &sum);
 	*ret_counters = sum;
 	return 0;
+}
+
+unsigned int sw_nr_workers(const struct vhu_switch *sw)
+{
+	return sw->nr_workers;
+}
+
+int sw_each_queue(struct vhu_switch *sw, unsigned int worker,
+		  int (*fn)(void *arg, const struct sw_queue_info *queue), void *arg)
+{
+	int ret = 0;
+
+	for (struct sw_port *port = sw->ports; port && !ret; port = port->next) {
+		for (unsigned int i = 0; i < port->nr_queues && !ret; i++) {
+			const struct sw_queue *queue = &port->queue[i];
+			struct sw_counters mine = { 0 };
+			struct sw_queue_info info = {
+				.port = port->spec.name,
+				.queue = i,
+				.mode = (enum sw_mode)atomic_load(&queue->mode),
+			};
+
+			if (sw_hold_owner(atomic_load(&queue->hold)) != worker)
+				continue;
+			add(&mine, &queue->counters[worker]);
+			info.visits = mine.rx_visits;
+			info.frames = mine.rx_frames;
+			if (info.visits || atomic_load(&queue->kick_fd) >= 0)
+				ret = fn(arg, &info);
+		}
+	}
+	return ret;
 }
 
 int sw_each_fdb(struct vhu_switch *sw, int (*fn)(void *arg, const struct sw_fdb_info *entry),
@@ -108,7 +131,7 @@ int sw_each_fdb(struct vhu_switch *sw, int (*fn)(void *arg, const struct sw_fdb_
 int sw_fdb_add(struct vhu_switch *sw, const uint8_t mac[6], unsigned int vlan, const char *port)
 {
 	static const uint8_t nobody[6];
-	const struct sw_port *found = find_port(sw, port);
+	const struct sw_port *found = sw_find_port(sw, port);
 
 	if (!found)
 		return -ENOENT;
@@ -125,7 +148,7 @@ int sw_fdb_del(struct vhu_switch *sw, const uint8_t mac[6], unsigned int vlan)
 
 int sw_fdb_flush(struct vhu_switch *sw, const char *port)
 {
-	const struct sw_port *found = port ? find_port(sw, port) : NULL;
+	const struct sw_port *found = port ? sw_find_port(sw, port) : NULL;
 
 	if (port && !found)
 		return -ENOENT;

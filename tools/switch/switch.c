@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/mman.h>
 #include <sys/random.h>
 #include <syslog.h>
 #include <time.h>
@@ -18,7 +19,8 @@
 #include "switch/control.h"
 
 enum {
-	EVENTS_MAX = 64
+	EVENTS_MAX = 64,
+	DESKS_MAPPED = 1 << 15, /* bytes */
 };
 
 void sw_log(struct vhu_switch *sw, int level, const char *fmt, ...)
@@ -50,11 +52,6 @@ void sw_watch_remove(struct vhu_switch *sw, struct sw_watch *watch)
 	if (watch->fn)
 		epoll_ctl(sw->epoll_fd, EPOLL_CTL_DEL, watch->fd, NULL);
 	watch->fn = NULL;
-}
-
-struct sw_worker *sw_queue_worker(struct sw_queue *queue)
-{
-	return &queue->port->sw->worker[queue->worker];
 }
 
 /* ---- The view ---- */
@@ -89,36 +86,80 @@ static const struct sw_port_ops *const kinds[] = {
 	[SW_KIND_PCAP] = &sw_port_pcap_ops,
 };
 
+/*
+ * What each worker keeps of each queue. With many workers that is much, and most of it is never
+ * used: in a mapping of its own, memory is taken page by page as it is touched.
+ */
+static size_t desks_size(const struct sw_port *port)
+{
+	return (size_t)port->nr_queues * port->sw->nr_workers *
+	       (sizeof(struct sw_counters) + sizeof(struct sw_touch));
+}
+
+static int alloc_desks(struct sw_port *port)
+{
+	unsigned int nr_workers = port->sw->nr_workers;
+	size_t size = desks_size(port);
+	struct sw_counters *counters;
+	struct sw_touch *touch;
+
+	if (size >= DESKS_MAPPED) {
+		counters = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1,
+				0);
+		if (counters == MAP_FAILED)
+			return -ENOMEM;
+	} else {
+		size = (size + _Alignof(struct sw_counters) - 1) & -_Alignof(struct sw_counters);
+		counters = aligned_alloc(_Alignof(struct sw_counters), size);
+		if (!counters)
+			return -ENOMEM;
+		memset(counters, 0, size);
+	}
+	touch = (struct sw_touch *)(void *)(counters + (size_t)port->nr_queues * nr_workers);
+	for (unsigned int i = 0; i < port->nr_queues; i++) {
+		port->queue[i].counters = counters + (size_t)i * nr_workers;
+		port->queue[i].touch = touch + (size_t)i * nr_workers;
+	}
+	return 0;
+}
+
+static void free_desks(struct sw_port *port)
+{
+	struct sw_counters *counters = port->queue ? port->queue[0].counters : NULL;
+
+	if (counters && desks_size(port) >= DESKS_MAPPED)
+		munmap(counters, desks_size(port));
+	else
+		free(counters);
+}
+
 static void free_port(struct sw_port *port)
 {
 	port->ops->free(port);
-	for (unsigned int i = 0; port->queue && i < port->nr_queues; i++) {
-		free(port->queue[i].touch);
-		free(port->queue[i].counters);
-	}
+	free_desks(port);
 	free(port->queue);
 	free(port);
 }
 
-static int alloc_queues(struct sw_port *port, unsigned int nr_workers)
+static int alloc_queues(struct sw_port *port)
 {
+	const struct vhu_switch *sw = port->sw;
+	enum sw_mode mode = port->spec.ring_mode ? port->spec.ring_mode : sw->options.mode;
+
 	port->nr_queues = port->spec.nr_queues;
 	port->queue = calloc(port->nr_queues, sizeof(*port->queue));
-	for (unsigned int i = 0; port->queue && i < port->nr_queues; i++) {
+	if (!port->queue)
+		return -ENOMEM;
+	for (unsigned int i = 0; i < port->nr_queues; i++) {
 		struct sw_queue *queue = &port->queue[i];
-		size_t size = nr_workers * sizeof(*queue->counters);
 
 		queue->port = port;
 		queue->index = (uint16_t)i;
-		queue->worker = (uint16_t)((port->slot + i) % nr_workers);
+		atomic_init(&queue->hold, sw_hold(0, (port->slot + i) % sw->nr_workers));
+		atomic_init(&queue->mode, (uint8_t)mode);
 		atomic_init(&queue->kick_fd, -1);
-		queue->touch = calloc(nr_workers, sizeof(*queue->touch));
-		queue->counters = aligned_alloc(_Alignof(struct sw_counters), size);
-		if (!queue->touch || !queue->counters)
-			return -ENOMEM;
-		memset(queue->counters, 0, size);
 	}
-	return port->queue ? 0 : -ENOMEM;
+	return alloc_desks(port);
 }
 
 static int make_port(struct vhu_switch *sw, const struct sw_spec *spec, unsigned int slot,
@@ -135,7 +176,8 @@ static int make_port(struct vhu_switch *sw, const struct sw_spec *spec, unsigned
 	port->slot = (uint16_t)slot;
 	port->serial = ++sw->serial;
 	atomic_init(&port->mtu, spec->mtu);
-	ret = alloc_queues(port, sw->nr_workers);
+	sw_limit_set(&port->limit, spec->bits_a_second, spec->frames_a_second);
+	ret = alloc_queues(port);
 	if (!ret)
 		ret = port->ops->open(port, err, size);
 	if (ret)
@@ -145,7 +187,7 @@ static int make_port(struct vhu_switch *sw, const struct sw_spec *spec, unsigned
 	return ret;
 }
 
-static struct sw_port **find_port(struct vhu_switch *sw, const char *name)
+static struct sw_port **find_link(struct vhu_switch *sw, const char *name)
 {
 	struct sw_port **link = &sw->ports;
 
@@ -154,50 +196,19 @@ static struct sw_port **find_port(struct vhu_switch *sw, const char *name)
 	return link;
 }
 
+struct sw_port *sw_find_port(struct vhu_switch *sw, const char *name)
+{
+	/* Who asks for all queues of all ports asks for the same one often. */
+	if (!sw->last_found || strcmp(sw->last_found->spec.name, name))
+		sw->last_found = *find_link(sw, name);
+	return sw->last_found;
+}
+
 int sw_check_spec(const char *spec, char *err, size_t size)
 {
 	struct sw_spec parsed;
 
 	return sw_spec_parse(spec, &parsed, err, size);
-}
-
-int sw_add_port(struct vhu_switch *sw, const char *spec, char *err, size_t size)
-{
-	struct sw_spec parsed;
-	struct sw_port *port, **link;
-	unsigned int slot = 0;
-	int ret;
-
-	if (size)
-		err[0] = '\0';
-	ret = sw_spec_parse(spec, &parsed, err, size);
-	if (ret)
-		return ret;
-	link = find_port(sw, parsed.name);
-	if (*link) {
-		snprintf(err, size, "there is a port %s already", parsed.name);
-		return -EEXIST;
-	}
-	while (slot < SW_PORTS_MAX && sw->slot[slot])
-		slot++;
-	ret = slot < SW_PORTS_MAX ? make_port(sw, &parsed, slot, &port, err, size) : -ENOSPC;
-	if (!ret) {
-		*link = port;
-		ret = publish_view(sw);
-		if (ret) {
-			*link = NULL;
-			free_port(port);
-		}
-	}
-	if (ret) {
-		if (size && !err[0])
-			snprintf(err, size, "%s", strerror(-ret));
-		return ret;
-	}
-	sw->slot[slot] = port;
-	if (port->ops->start)
-		port->ops->start(port);
-	return 0;
 }
 
 /* Frees what no worker holds any more. True: there is more to come. */
@@ -229,13 +240,54 @@ static bool reap(struct vhu_switch *sw)
 		sw->slot[port->slot] = NULL;
 		free_port(port);
 	}
-	return sw->old_views || sw->leaving;
+	return sw_moves_finish(sw) || sw->old_views || sw->leaving;
+}
+
+int sw_add_port(struct vhu_switch *sw, const char *spec, char *err, size_t size)
+{
+	struct sw_spec parsed;
+	struct sw_port *port, **link;
+	unsigned int slot = 0;
+	int ret;
+
+	if (size)
+		err[0] = '\0';
+	ret = sw_spec_parse(spec, &parsed, err, size);
+	if (ret)
+		return ret;
+	link = find_link(sw, parsed.name);
+	if (*link) {
+		snprintf(err, size, "there is a port %s already", parsed.name);
+		return -EEXIST;
+	}
+	while (slot < SW_PORTS_MAX && sw->slot[slot])
+		slot++;
+	ret = slot < SW_PORTS_MAX ? make_port(sw, &parsed, slot, &port, err, size) : -ENOSPC;
+	if (!ret) {
+		*link = port;
+		ret = publish_view(sw);
+		if (ret) {
+			*link = NULL;
+			free_port(port);
+		}
+	}
+	if (ret) {
+		if (size && !err[0])
+			snprintf(err, size, "%s", strerror(-ret));
+		return ret;
+	}
+	sw->slot[slot] = port;
+	if (port->ops->start)
+		port->ops->start(port);
+	/* Workers that sleep hold the old view no more, and will tell of nothing. */
+	reap(sw);
+	return 0;
 }
 
 int sw_del_port(struct vhu_switch *sw, const char *name)
 {
 	const struct timespec moment = { .tv_nsec = 200000 };
-	struct sw_port **link = find_port(sw, name), *port = *link;
+	struct sw_port **link = find_link(sw, name), *port = *link;
 	int ret;
 
 	if (!port)
@@ -246,6 +298,8 @@ int sw_del_port(struct vhu_switch *sw, const char *name)
 		*link = port;
 		return ret;
 	}
+	sw->last_found = NULL;
+	sw_moves_forget(port);
 	port->ticket = vhu_domain_ticket(sw->domain);
 	port->next = sw->leaving;
 	sw->leaving = port;
@@ -307,11 +361,16 @@ int sw_new(struct vhu_switch **ret_sw, const struct sw_options *options)
 		sw->options.fdb_size = SW_FDB_SIZE_DEFAULT;
 	if (!sw->options.ageing_s)
 		sw->options.ageing_s = SW_AGEING_DEFAULT;
+	if (sw->options.mode == SW_MODE_DEFAULT)
+		sw->options.mode = SW_MODE_ADAPTIVE;
+	if (!sw->options.spin_us)
+		sw->options.spin_us = SW_SPIN_DEFAULT;
 	sw->nr_workers = options->nr_workers ? options->nr_workers : 1;
 	sw->epoll_fd = -1;
 	sw->aging_watch.fd = -1;
 	sw->watchdog_watch.fd = -1;
-	if (sw->nr_workers > SW_WORKERS_MAX || sw->options.fdb_size > SW_FDB_SIZE_MAX) {
+	if (sw->nr_workers > SW_WORKERS_MAX || sw->options.fdb_size > SW_FDB_SIZE_MAX ||
+	    sw->options.mode >= SW_MODE_END || sw->options.spin_us > SW_SPIN_MAX) {
 		free(sw);
 		return ret;
 	}

@@ -18,19 +18,36 @@ struct vhu_switch;
 enum {
 	SW_NAME_MAX = 32,    /* of a port, with the terminating zero */
 	SW_ERR_MAX = 256,    /* room that an err text wants */
-	SW_PORTS_MAX = 1024, /* at a time */
-	SW_WORKERS_MAX = 16,
+	SW_PORTS_MAX = 8192, /* at a time */
+	SW_WORKERS_MAX = 64,
 	SW_QUEUES_MAX = 128, /* queue pairs of a port */
 	SW_FDB_SIZE_DEFAULT = 4096,
 	SW_FDB_SIZE_MAX = 1 << 20,
 	SW_AGEING_DEFAULT = 300, /* seconds */
 	SW_VLAN_MAX = 4094,
+	SW_SPIN_DEFAULT = 50, /* microseconds */
+	SW_SPIN_MAX = 10000,
 };
+
+/* How the switch learns that there are frames in a queue. */
+enum sw_mode {
+	SW_MODE_DEFAULT,   /* as the switch's options say */
+	SW_MODE_ADAPTIVE,  /* look for a moment, then ask for an event and sleep */
+	SW_MODE_POLL,	   /* look all the time, never sleep */
+	SW_MODE_INTERRUPT, /* ask for an event as soon as there is nothing */
+	SW_MODE_END,
+};
+/* "adaptive", "poll", "interrupt". */
+const char *sw_mode_name(enum sw_mode mode);
+/* SW_MODE_END: no mode has that name. */
+enum sw_mode sw_mode_named(const char *name);
 
 struct sw_options {
 	unsigned int nr_workers; /* 0: one */
 	unsigned int fdb_size;	 /* dynamic and static entries together; 0: the default */
 	unsigned int ageing_s;	 /* 0: the default */
+	enum sw_mode mode;    /* of queues whose port does not say otherwise; adaptive by default */
+	unsigned int spin_us; /* how long an adaptive queue is looked at, at most; 0: the default */
 	/* level is one of syslog's (LOG_ERR, LOG_WARNING, LOG_NOTICE, LOG_INFO, LOG_DEBUG). One line
 	 * without line end. Called on the control thread only. May be NULL. */
 	void (*log)(void *arg, int level, const char *text);
@@ -52,9 +69,10 @@ void sw_free(struct vhu_switch *sw);
 /*
  * spec is one of
  *	NAME=vhost-user:PATH[,server|client][,mode=0660][,group=kvm][,mtu=N][,vlan=N|trunk=N-M+K]
- *	     [,config][,queues=N]
+ *	     [,config][,queues=N][,mode=poll]
+ *	     [,rate=10M][,pps=10k]
  *	NAME=vhost-user:fd=N[,...]	(a listening or connected socket, which becomes the switch's)
- *	NAME=tap:IFNAME[,mtu=N][,vlan=N|trunk=N-M+K]
+ *	NAME=tap:IFNAME[,mtu=N][,vlan=N|trunk=N-M+K][,mode=poll][,rate=10M][,pps=10k]
  *	NAME=pcap:FILE
  * NAME is letters, digits, '.', '_' and '-'. On failure err holds one sentence for people, without
  * line end. -EINVAL: the spec is malformed. -EEXIST: the name is taken. -ENOTSUP: built without
@@ -65,6 +83,19 @@ int sw_add_port(struct vhu_switch *sw, const char *spec, char *err, size_t size)
 int sw_check_spec(const char *spec, char *err, size_t size);
 /* -ENOENT: no such port. The name is free again at once; the rest goes by itself. */
 int sw_del_port(struct vhu_switch *sw, const char *name);
+/*
+ * Changes a port while it runs: options are those of a spec, "mode=poll" and the like, as far as they
+ * can change. queue: of one queue pair only (mode alone); -1: of the whole port. -ENOENT: no such
+ * port or queue. -EINVAL: malformed. In both cases err says why, as for sw_add_port().
+ */
+int sw_set_port(struct vhu_switch *sw, const char *name, int queue, const char *options, char *err,
+		size_t size);
+/*
+ * Another worker takes frames from this queue pair, from some microseconds later on (once the old one has let
+ * go of it). -ENOENT: no such port, or no such queue pair. -EINVAL: no such worker. -EOPNOTSUPP:
+ * nobody takes frames from that port.
+ */
+int sw_move_queue(struct vhu_switch *sw, const char *name, unsigned int queue, unsigned int worker);
 
 /* An unrelated program may use any signal but this one and SIGBUS. */
 #define SW_SIGNAL SIGUSR2
@@ -86,6 +117,8 @@ int sw_process(struct vhu_switch *sw);
 struct sw_counters {
 	uint64_t rx_frames;
 	uint64_t rx_bytes;
+	uint64_t rx_visits;
+	uint64_t rx_limited;
 	uint64_t rx_kicks;
 	uint64_t rx_calls;
 	uint64_t rx_calls_suppressed;
@@ -146,6 +179,20 @@ int sw_each_port(struct vhu_switch *sw, int (*fn)(void *arg, const struct sw_por
 /* -ENOENT: no such port, or no such queue pair. */
 int sw_port_queue_counters(struct vhu_switch *sw, const char *name, unsigned int queue,
 			   struct sw_counters *ret_counters);
+
+struct sw_queue_info {
+	const char *port;
+	unsigned int queue;
+	enum sw_mode mode;
+	/* What its present worker has done. */
+	uint64_t visits;
+	uint64_t frames;
+};
+unsigned int sw_nr_workers(const struct vhu_switch *sw);
+/* The queue pairs that this worker takes frames from, those that were started, or were once. fn as for
+ * sw_each_port(). */
+int sw_each_queue(struct vhu_switch *sw, unsigned int worker,
+		  int (*fn)(void *arg, const struct sw_queue_info *queue), void *arg);
 
 struct sw_fdb_info {
 	uint8_t mac[6];

@@ -4,11 +4,13 @@
  * kinds of ports nor what becomes of a frame.
  *
  * A queue is active from the moment that an event, or the control thread, tells of work, until it
- * was found empty after kicks had been asked for. No pointer to a port outlives the round in which
- * it was found: lists and events hold names.
+ * was found empty after kicks had been asked for; how soon after it ran dry they are asked for is
+ * its mode. Only active queues are looked at. No pointer to a port outlives the round in which it
+ * was found: lists and events hold names.
  */
 
 #include <errno.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
@@ -22,75 +24,85 @@
 
 enum {
 	EVENTS_MAX = 64,
-	ROUND_MAX = 64, /* visits before new events are looked for */
+	/* A round ends after so many visits, or when so much was taken: some tens of microseconds. */
+	ROUND_MAX = 64,
+	ROUND_WORK = 512,
+	WORK_BYTES = 256, /* as much work as a frame */
 	TICK_NS = 1000000,
+	LOOK_NS = 30000, /* between looks for events while there is something to do */
+	/* A round that finds nothing takes some microseconds, unless somebody else had the processor. */
+	CROWD_NS = 100000,
+	CROWD_MIN_NS = 10 * 1000 * 1000,
+	CROWD_MAX_NS = 640 * 1000 * 1000,
+	FLUSH_NS = 100000, /* after the last frame, with queues still looked at */
 };
 
 /* No queue has these names: its port's serial would be the last of 2^32. */
 #define ID_WAKE UINT64_MAX
 #define ID_TICK (UINT64_MAX - 1)
 
-/* ---- Lists of names ---- */
-
-static bool ids_are_empty(const struct sw_ids *ids)
-{
-	return ids->head == ids->tail;
-}
-
-static bool ids_put(struct sw_ids *ids, uint64_t id)
-{
-	if (!ids->id || ids->tail - ids->head > ids->mask) {
-		uint32_t places = ids->id ? (ids->mask + 1) * 2 : 64;
-		uint64_t *more = calloc(places, sizeof(*more));
-
-		if (!more)
-			return false;
-		for (uint32_t i = ids->head; i != ids->tail; i++)
-			/* NOLINTNEXTLINE(clang-analyzer-core.NullDereference): without id head is tail */
-			more[i & (places - 1)] = ids->id[i & ids->mask];
-		free(ids->id);
-		ids->id = more;
-		ids->mask = places - 1;
-	}
-	ids->id[ids->tail++ & ids->mask] = id;
-	return true;
-}
-
-static uint64_t ids_take(struct sw_ids *ids)
-{
-	return ids->id[ids->head++ & ids->mask];
-}
-
 /* ---- The worker's thread ---- */
 
-static void activate(struct sw_worker *worker, struct sw_queue *queue)
+static uint64_t now_ns(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (uint64_t)now.tv_sec * UINT64_C(1000000000) + (uint64_t)now.tv_nsec;
+}
+
+static void activate(struct sw_worker *worker, struct sw_queue *queue, uint64_t id)
 {
 	if (!queue->is_listed)
-		queue->is_listed = ids_put(&worker->active, sw_id(queue));
+		queue->is_listed = sw_ids_put(&worker->active, id);
 }
 
-static void wait_for_tick(struct sw_worker *worker, struct sw_queue *queue)
+static void set_tick(struct sw_worker *worker, uint64_t due_ns)
 {
-	const struct itimerspec once = { .it_value.tv_nsec = TICK_NS };
+	struct itimerspec once = { 0 };
 
-	if (!queue->is_waiting)
-		queue->is_waiting = ids_put(&worker->waiting, sw_id(queue));
-	if (!worker->is_ticking)
-		worker->is_ticking = !timerfd_settime(worker->tick_fd, 0, &once, NULL);
+	if (worker->tick_ns && worker->tick_ns <= due_ns)
+		return;
+	once.it_value.tv_sec = (time_t)(due_ns / UINT64_C(1000000000));
+	once.it_value.tv_nsec = (long)(due_ns % UINT64_C(1000000000));
+	if (!timerfd_settime(worker->tick_fd, TFD_TIMER_ABSTIME, &once, NULL))
+		worker->tick_ns = due_ns;
 }
 
-/* All that wait for the clock get their turn; who still has to wait will say so again. */
+/* The queue is looked at again at that time, whatever happens before. */
+static void wait_until(struct sw_worker *worker, struct sw_queue *queue, uint64_t id,
+		       uint64_t due_ns)
+{
+	queue->due_ns = due_ns;
+	if (!queue->is_waiting)
+		queue->is_waiting = sw_ids_put(&worker->waiting, id);
+	set_tick(worker, due_ns);
+}
+
+/* Whose time has come, or nearly, gets its turn; the others go on waiting. */
 static void tick(struct sw_worker *worker, const struct sw_view *view)
 {
-	worker->is_ticking = false;
-	while (!ids_are_empty(&worker->waiting)) {
-		struct sw_queue *queue = sw_find(view, ids_take(&worker->waiting));
+	uint64_t until_ns = worker->now_ns + TICK_NS / 2, next_ns = UINT64_MAX;
+	uint32_t nr = worker->waiting.tail - worker->waiting.head;
+
+	worker->tick_ns = 0;
+	while (nr--) {
+		uint64_t id = sw_ids_take(&worker->waiting);
+		struct sw_queue *queue = sw_find(view, id);
 
 		if (!queue)
 			continue;
-		queue->is_waiting = false;
-		activate(worker, queue);
+		if (queue->due_ns <= until_ns) {
+			queue->is_waiting = false;
+			activate(worker, queue, id);
+			continue;
+		}
+		if (queue->due_ns < next_ns)
+			next_ns = queue->due_ns;
+		sw_ids_put(&worker->waiting, id); /* there is room: it has just been taken */
 	}
+	if (next_ns != UINT64_MAX)
+		set_tick(worker, next_ns);
 }
 
 /* A frame of the switch's own making, as if the station had sent it. */
@@ -108,23 +120,44 @@ static void announce(struct sw_worker *worker, const struct sw_view *view, struc
 	frame.len = sw_frame_rarp(space + VHU_NET_HEAD_ROOM, mac);
 	frame.head_len = (uint16_t)frame.len;
 	sw_forward_burst(&worker->forward, view, queue, &frame, 1);
+	worker->is_flushed = false;
+}
+
+static void attend_port(struct sw_worker *worker, const struct sw_view *view, struct sw_port *port)
+{
+	for (unsigned int i = 0; i < port->nr_queues; i++) {
+		struct sw_queue *queue = &port->queue[i];
+		uint32_t hold = atomic_load(&queue->hold);
+		uint8_t what;
+
+		/* Another one's is left for that one. */
+		if (sw_hold_owner(hold) != worker->index)
+			continue;
+		what = atomic_exchange(&queue->attention, 0);
+		if (!what)
+			continue;
+		if (what & SW_ATTEND_RINGS && port->ops->attend)
+			port->ops->attend(queue);
+		announce(worker, view, queue);
+		activate(worker, queue, sw_id(queue, hold));
+	}
 }
 
 static void attend(struct sw_worker *worker, const struct sw_view *view)
 {
-	for (unsigned int slot = 0; slot < SW_PORTS_MAX; slot++) {
-		struct sw_port *port = view->slot[slot];
+	for (unsigned int top = 0; top < SW_PORTS_MAX / 64 / 64; top++) {
+		uint64_t words = atomic_exchange(&worker->attention_words[top], 0);
 
-		for (unsigned int i = 0; port && i < port->nr_queues; i++) {
-			struct sw_queue *queue = &port->queue[i];
+		for (; words; words &= words - 1) {
+			unsigned int word = top * 64 + (unsigned int)__builtin_ctzll(words);
+			uint64_t slots = atomic_exchange(&worker->attention[word], 0);
 
-			if (queue->worker != worker->index ||
-			    !atomic_exchange(&queue->attention, false))
-				continue;
-			if (port->ops->attend)
-				port->ops->attend(queue);
-			announce(worker, view, queue);
-			activate(worker, queue);
+			for (; slots; slots &= slots - 1) {
+				unsigned int bit = (unsigned int)__builtin_ctzll(slots);
+
+				if (view->slot[word * 64 + bit])
+					attend_port(worker, view, view->slot[word * 64 + bit]);
+			}
 		}
 	}
 }
@@ -143,20 +176,82 @@ static void take_events(struct sw_worker *worker, const struct sw_view *view,
 			if (!queue)
 				continue;
 			sw_count(&queue->counters[worker->index].rx_kicks, 1);
-			activate(worker, queue);
+			activate(worker, queue, id);
 		}
 	}
 }
 
-static void visit(struct sw_worker *worker, struct sw_queue *queue)
+/* Whether an empty queue is to be looked at again, without an event. */
+static bool keeps_looking(struct sw_worker *worker, struct sw_queue *queue)
 {
+	switch (atomic_load_explicit(&queue->mode, memory_order_relaxed)) {
+	case SW_MODE_POLL:
+		worker->is_polling = true;
+		return true;
+	case SW_MODE_INTERRUPT:
+		return false;
+	default:
+		return sw_spin_goes_on(&queue->spin, worker->now_ns) &&
+		       worker->now_ns >= worker->crowded_ns;
+	}
+}
+
+/* Sets the visit's budget. False: the port has had enough for now; what is in the ring stays there. */
+static bool may_take(struct sw_worker *worker, struct sw_queue *queue, uint64_t id)
+{
+	struct sw_limit *limit = &queue->port->limit;
+	uint64_t until_ns;
+
+	worker->budget = VHU_NET_BURST;
+	if (!sw_limit_is_on(limit))
+		return true;
+	worker->budget = sw_limit_ask(limit, worker->now_ns, VHU_NET_BURST, &until_ns);
+	if (worker->budget)
+		return true;
+	sw_count(&queue->counters[worker->index].rx_limited, 1);
+	/* Not sooner than the clock ticks: the bucket holds more than it gains between two ticks. */
+	if (until_ns < worker->now_ns + TICK_NS)
+		until_ns = worker->now_ns + TICK_NS;
+	wait_until(worker, queue, id, until_ns);
+	return false;
+}
+
+static enum sw_visit visit_within_limit(struct sw_worker *worker, struct sw_queue *queue)
+{
+	const struct sw_counters *counters = &queue->counters[worker->index];
+	struct sw_limit *limit = &queue->port->limit;
+	uint64_t frames = counters->rx_frames, bytes = counters->rx_bytes;
+	enum sw_visit ret = queue->port->ops->visit(worker, queue);
+
+	frames = counters->rx_frames - frames;
+	bytes = counters->rx_bytes - bytes;
+	worker->work += frames + bytes / WORK_BYTES;
+	if (sw_limit_is_on(limit) && frames)
+		sw_limit_take(limit, worker->now_ns, frames, bytes);
+	return ret;
+}
+
+static void visit(struct sw_worker *worker, struct sw_queue *queue, uint64_t id)
+{
+	const struct sw_port_ops *ops = queue->port->ops;
+
 	queue->is_listed = false;
-	switch (queue->port->ops->visit(worker, queue)) {
+	if (!may_take(worker, queue, id))
+		return;
+	sw_count(&queue->counters[worker->index].rx_visits, 1);
+	switch (visit_within_limit(worker, queue)) {
 	case SW_VISIT_MORE:
-		activate(worker, queue);
+		sw_spin_found(&queue->spin, worker->now_ns, worker->spin_max_ns);
+		worker->found_ns = worker->now_ns;
+		worker->is_flushed = false;
+		activate(worker, queue, id);
+		break;
+	case SW_VISIT_DRY:
+		if (keeps_looking(worker, queue) || ops->arm(queue))
+			activate(worker, queue, id);
 		break;
 	case SW_VISIT_CLOCK:
-		wait_for_tick(worker, queue);
+		wait_until(worker, queue, id, worker->now_ns + TICK_NS);
 		break;
 	case SW_VISIT_EMPTY:
 		break;
@@ -170,42 +265,87 @@ static void beat(struct sw_worker *worker)
 			      memory_order_relaxed);
 }
 
-static void idle(const struct sw_view *view)
+/*
+ * There is nothing to do just now: who keeps things back gives them out. Once after the last frame;
+ * while queues are still looked at, not at the first moment that they are found empty.
+ */
+static void idle(struct sw_worker *worker)
 {
+	const struct sw_view *view = atomic_load(&worker->sw->view);
+
+	if (worker->is_flushed ||
+	    (!sw_ids_are_empty(&worker->active) && worker->now_ns - worker->found_ns < FLUSH_NS))
+		return;
+	worker->is_flushed = true;
 	for (unsigned int i = 0; i < view->nr_mirrors; i++)
 		if (view->mirror[i]->ops->idle)
 			view->mirror[i]->ops->idle(&view->mirror[i]->queue[0]);
 }
 
-/* Looks for events; with no active queue it sleeps until there are some. Online before and after. */
+/*
+ * Looks for events, now and then while there is something to do: it is a system call, and costs as
+ * much as a frame or two. With no active queue it sleeps until there are some. Online before and
+ * after.
+ */
 static int wait_for_events(struct sw_worker *worker, struct epoll_event *events)
 {
-	bool is_idle = ids_are_empty(&worker->active);
 	int nr;
 
-	if (!is_idle)
+	if (!sw_ids_are_empty(&worker->active)) {
+		if (worker->now_ns - worker->looked_ns < LOOK_NS)
+			return 0;
+		/* Nothing was found meanwhile: on a processor that is shared, whoever is to fill the rings
+		 * may be waiting for it. Who wants to poll has said that it is not. */
+		if (worker->found_ns < worker->looked_ns && !worker->is_polling)
+			sched_yield();
+		worker->is_polling = false;
+		worker->looked_ns = worker->now_ns;
 		return epoll_wait(worker->epoll_fd, events, EVENTS_MAX, 0);
+	}
 	vhu_reader_offline(worker->reader);
 	atomic_store(&worker->is_asleep, true);
 	nr = epoll_wait(worker->epoll_fd, events, EVENTS_MAX, -1);
 	atomic_store(&worker->is_asleep, false);
 	vhu_reader_online(worker->reader);
 	sw_watchdog_begin(worker->sw);
+	worker->now_ns = worker->looked_ns = now_ns();
 	return nr;
 }
 
-/* One visit to each active queue, or to the first of many. */
+/* Visits to the active queues in turn, several to each if they are few. */
 static void go_round(struct sw_worker *worker)
 {
-	for (int i = 0; i < ROUND_MAX && !ids_are_empty(&worker->active); i++) {
+	worker->work = 0;
+	for (int i = 0;
+	     i < ROUND_MAX && worker->work < ROUND_WORK && !sw_ids_are_empty(&worker->active);
+	     i++) {
 		const struct sw_view *view = atomic_load(&worker->sw->view);
-		struct sw_queue *queue = sw_find(view, ids_take(&worker->active));
+		uint64_t id = sw_ids_take(&worker->active);
+		struct sw_queue *queue = sw_find(view, id);
 
 		beat(worker);
 		if (queue)
-			visit(worker, queue);
+			visit(worker, queue, id);
 		vhu_reader_quiescent(worker->reader);
 	}
+}
+
+/*
+ * Once a round. Who looks at empty rings on a processor that others want keeps it from those who fill them:
+ * then adaptive rings are armed at once for a while, a longer one if it was so just before.
+ */
+static void read_clock(struct sw_worker *worker)
+{
+	uint64_t before_ns = worker->now_ns;
+
+	worker->now_ns = now_ns();
+	if (worker->found_ns >= before_ns || worker->now_ns - before_ns <= CROWD_NS)
+		return;
+	if (worker->now_ns > worker->crowded_ns + worker->crowd_pause_ns)
+		worker->crowd_pause_ns = CROWD_MIN_NS;
+	else if (worker->crowd_pause_ns < CROWD_MAX_NS)
+		worker->crowd_pause_ns *= 2;
+	worker->crowded_ns = worker->now_ns + worker->crowd_pause_ns;
 }
 
 static void work(struct sw_worker *worker)
@@ -216,15 +356,15 @@ static void work(struct sw_worker *worker)
 	vhu_reader_online(worker->reader);
 	atomic_store(&worker->is_asleep, false);
 	sw_watchdog_begin(worker->sw);
-	while (!atomic_load(&worker->is_stopping)) {
-		worker->forward.now_ms = sw_now_ms();
+	while (!atomic_load_explicit(&worker->is_stopping, memory_order_relaxed)) {
+		read_clock(worker);
+		worker->forward.now_ms = worker->now_ns / 1000000;
 		beat(worker);
 		if (atomic_load_explicit(&worker->has_attention, memory_order_relaxed) &&
 		    atomic_exchange(&worker->has_attention, false))
 			attend(worker, atomic_load(&worker->sw->view));
 		go_round(worker);
-		if (ids_are_empty(&worker->active))
-			idle(atomic_load(&worker->sw->view));
+		idle(worker);
 
 		nr = wait_for_events(worker, events);
 		/* The ports may be others after a sleep; names tell which are still there. */
@@ -266,6 +406,8 @@ int sw_worker_init(struct sw_worker *worker, struct vhu_switch *sw, unsigned int
 	worker->sw = sw;
 	worker->index = index;
 	worker->domain = sw->domain;
+	worker->is_flushed = true;
+	worker->spin_max_ns = sw->options.spin_us * 1000;
 	atomic_store(&worker->is_asleep, true);
 	worker->forward.worker = index;
 	worker->forward.fdb = sw->fdb;
@@ -348,16 +490,20 @@ void sw_worker_stop(struct sw_worker *worker)
 	atomic_store(&worker->is_stopping, false);
 }
 
-void sw_worker_attend(struct sw_worker *worker, struct sw_queue *queue)
+void sw_worker_attend(struct sw_worker *worker, struct sw_queue *queue, unsigned int what)
 {
-	atomic_store(&queue->attention, true);
+	unsigned int slot = queue->port->slot;
+
+	atomic_fetch_or(&queue->attention, (uint8_t)what);
+	atomic_fetch_or(&worker->attention[slot / 64], UINT64_C(1) << (slot & 63));
+	atomic_fetch_or(&worker->attention_words[slot / 64 / 64], UINT64_C(1) << (slot / 64 & 63));
 	if (!atomic_exchange(&worker->has_attention, true))
 		wake(worker);
 }
 
-int sw_worker_watch(struct sw_worker *worker, struct sw_queue *queue, int fd)
+int sw_worker_watch(struct sw_worker *worker, uint64_t id, int fd)
 {
-	return watch(worker, fd, sw_id(queue));
+	return watch(worker, fd, id);
 }
 
 void sw_worker_unwatch(struct sw_worker *worker, int fd)
