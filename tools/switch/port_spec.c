@@ -128,6 +128,16 @@ static int opt_duplex(struct parser *p, const char *key, const char *value)
 	return 0;
 }
 
+/* Its frontends take all that is offered, so what is offered has to be all there. */
+static int opt_inband(struct parser *p, const char *key, const char *value)
+{
+	(void)key;
+	(void)value;
+	p->spec->has_inband = true;
+	p->spec->has_config = true;
+	return 0;
+}
+
 static int opt_vlan(struct parser *p, const char *key, const char *value)
 {
 	unsigned long vlan;
@@ -194,6 +204,7 @@ static const struct {
 	{ "mtu", FOR(SW_KIND_VHOST) | FOR(SW_KIND_TAP), true, opt_mtu },
 	{ "queues", FOR(SW_KIND_VHOST), true, opt_queues },
 	{ "config", FOR(SW_KIND_VHOST), false, opt_config },
+	{ "inband", FOR(SW_KIND_VHOST), false, opt_inband },
 	{ "speed", FOR(SW_KIND_VHOST), true, opt_speed },
 	{ "duplex", FOR(SW_KIND_VHOST), true, opt_duplex },
 	{ "vlan", FOR(SW_KIND_VHOST) | FOR(SW_KIND_TAP), true, opt_vlan },
@@ -266,6 +277,8 @@ static int judge(struct parser *p)
 			     "mode and group are for a socket that is made here, not for client");
 	if ((spec->speed || spec->duplex) && !spec->has_config)
 		return wrong(p, "speed and duplex stand in the configuration space: add config");
+	if (spec->has_inband && spec->nr_queues > 1)
+		return wrong(p, "inband has one queue pair: more want a control queue");
 	return 0;
 }
 
@@ -307,7 +320,8 @@ int sw_spec_parse(const char *text, struct sw_spec *ret_spec, char *err, size_t 
 	if (!ret)
 		ret = judge(&p);
 	if (!spec.nr_queues)
-		spec.nr_queues = spec.kind != SW_KIND_VHOST ? 1 : SW_QUEUES_DEFAULT;
+		spec.nr_queues =
+			spec.kind != SW_KIND_VHOST || spec.has_inband ? 1 : SW_QUEUES_DEFAULT;
 	if (!ret)
 		*ret_spec = spec;
 	return ret;

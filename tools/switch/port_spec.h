@@ -35,6 +35,7 @@ struct sw_spec {
 	int fd;			    /* a socket handed in, else -1 */
 	bool is_client;
 	bool has_config;
+	bool has_inband;
 	unsigned int mode; /* of the socket file; 0: as the umask has it */
 	char group[SW_GROUP_MAX];
 	unsigned int mtu;	/* 0: none */

@@ -61,6 +61,9 @@ static uint64_t features(const struct sw_spec *spec)
 		ret |= VHU_MASK(VHU_NET_F_MTU_BIT);
 	if (spec->has_config)
 		ret |= VHU_MASK(VHU_NET_F_STATUS_BIT) | VHU_MASK(VHU_NET_F_SPEED_DUPLEX_BIT);
+	/* user-mode Linux starts its packed rings where a split one begins, and never finds back */
+	if (spec->has_inband)
+		ret &= ~VHU_MASK(VHU_F_RING_PACKED_BIT);
 	return ret;
 }
 
@@ -70,6 +73,8 @@ static uint64_t protocol_features(const struct sw_spec *spec)
 
 	if (spec->has_config)
 		ret |= VHU_MASK(VHU_P_CONFIG_BIT);
+	if (spec->has_inband)
+		ret |= VHU_MASK(VHU_P_INBAND_NOTIFICATIONS_BIT);
 	return ret;
 }
 
