@@ -1,12 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* tier: fast */
 /* What a port of the switch offers, and UDP that was handed over large: whole for who agreed, cut for who did not. */
-#include <poll.h>
-#include <unistd.h>
-
 #include "../unit/net_frames.h"
-#include "driver.h"
-#include "switch/switch.h"
+#include "switch_lab.h"
 
 enum {
 	FROM, /* who sends */
@@ -29,78 +25,8 @@ static const uint64_t without[NR_PORTS] = {
 	[NONE] = VHU_MASK(VHU_NET_F_GUEST_CSUM_BIT),
 };
 
-struct lab {
-	struct vhu_switch *sw;
-	char dir[64];
-	struct drv drv[NR_PORTS];
-	bool is_up[NR_PORTS];
-};
-
 static struct flat flat;
 static struct catcher catcher;
-
-static void on_log(void *arg, int level, const char *text)
-{
-	(void)arg, (void)level, (void)text;
-}
-
-static bool pump(void *arg)
-{
-	struct lab *lab = arg;
-	struct pollfd pfd = { .fd = sw_fd(lab->sw), .events = POLLIN };
-
-	if (poll(&pfd, 1, 0) != 1)
-		return false;
-	assert_int_equal(sw_process(lab->sw), 0);
-	return true;
-}
-
-static int setup(void **state)
-{
-	struct lab *lab = calloc(1, sizeof(*lab));
-	const struct sw_options options = { .nr_workers = 1, .log = on_log, .arg = lab };
-
-	assert_non_null(lab);
-	strcpy(lab->dir, "/tmp/vhu-switch-XXXXXX");
-	assert_non_null(mkdtemp(lab->dir));
-	assert_int_equal(sw_new(&lab->sw, &options), 0);
-	*state = lab;
-	return 0;
-}
-
-static int teardown(void **state)
-{
-	struct lab *lab = *state;
-
-	sw_stop(lab->sw);
-	for (unsigned int i = 0; i < NR_PORTS; i++)
-		if (lab->is_up[i])
-			drv_free(&lab->drv[i]);
-	sw_free(lab->sw);
-	if (rmdir(lab->dir))
-		return -1;
-	free(lab);
-	return 0;
-}
-
-/* A port with a frontend that has said nothing yet. */
-static struct drv *connected(struct lab *lab, unsigned int i, const char *options,
-			     const struct drv_options *drv_options)
-{
-	struct drv *drv = &lab->drv[i];
-	char spec[256], err[SW_ERR_MAX];
-
-	snprintf(spec, sizeof(spec), "p%u=vhost-user:%s/p%u%s", i, lab->dir, i, options);
-	if (sw_add_port(lab->sw, spec, err, sizeof(err)))
-		fail_msg("%s: %s", spec, err);
-	drv_init(drv, drv_options);
-	drv->pump = pump;
-	drv->pump_arg = lab;
-	lab->is_up[i] = true;
-	snprintf(spec, sizeof(spec), "%s/p%u", lab->dir, i);
-	assert_int_equal(drv_connect(drv, spec), 0);
-	return drv;
-}
 
 static void plug(struct lab *lab, unsigned int i, const char *options, uint64_t no_features)
 {
@@ -110,19 +36,10 @@ static void plug(struct lab *lab, unsigned int i, const char *options, uint64_t 
 		.slot_size = i == FROM ? 80000 : 2048,
 		.no_features = no_features,
 	};
-	struct drv *drv = connected(lab, i, options, &drv_options);
+	struct drv *drv = lab_connect(lab, i, options, &drv_options);
 
 	drv_start(drv);
 	drv_net_fill(drv, 0, UINT32_MAX);
-}
-
-/* Begins a test. Not in setup(): cmocka takes SIGBUS after that. */
-static struct lab *started(void **state)
-{
-	struct lab *lab = *state;
-
-	assert_int_equal(sw_start(lab->sw), 0);
-	return lab;
 }
 
 static void send_flat(struct lab *lab, const struct vhu_net_hdr *hdr)
@@ -143,7 +60,7 @@ static void send_flat(struct lab *lab, const struct vhu_net_hdr *hdr)
 	assert_true(drv_net_add(drv, 1, flat.bytes, flat.len, &layout) >= 0);
 	drv_ring_kick(&drv->ring[1]);
 	/* the sender has its buffer back when all receivers have theirs */
-	assert_true(check_until(pump(lab), drv_net_reap(drv, 1) == 1));
+	assert_true(check_until(lab_pump(lab), drv_net_reap(drv, 1) == 1));
 }
 
 /* Everything that has arrived, less a tag if there is to be one. */
@@ -244,7 +161,7 @@ static void cross(struct lab *lab, uint8_t gso_type, unsigned int max_tags, bool
 
 static struct lab *joined(void **state, const char *from, const char *to)
 {
-	struct lab *lab = started(state);
+	struct lab *lab = lab_start(state);
 
 	for (unsigned int i = 0; i < NR_PORTS; i++)
 		plug(lab, i, i == FROM ? from : to, without[i]);
@@ -287,7 +204,7 @@ static void what_the_sender_did_not_agree_on_is_dropped(void **state)
 {
 	static const uint8_t types[] = { VHU_NET_GSO_UDP, VHU_NET_GSO_UDP_L4 };
 	const struct sample sample = { .version = 4, .proto = 17, .payload_len = 3000 };
-	struct lab *lab = started(state);
+	struct lab *lab = lab_start(state);
 	struct rnd rnd = { 3 };
 	struct vhu_net_hdr hdr;
 	uint64_t drops = 0;
@@ -328,8 +245,8 @@ static bool offers(const struct drv *drv, unsigned int bit)
 
 static void segmentation_is_offered_with_the_checksum_it_rests_on(void **state)
 {
-	struct lab *lab = started(state);
-	struct drv *drv = connected(lab, FROM, "", NULL);
+	struct lab *lab = lab_start(state);
+	struct drv *drv = lab_connect(lab, FROM, "", NULL);
 
 	drv_negotiate(drv);
 	assert_int_equal(drv->offered & HOST_UDP, HOST_UDP);
@@ -351,10 +268,10 @@ static void speed_and_duplex_stand_where_they_belong(void **state)
 		{ ",config,duplex=full", { 0xff, 0xff, 0xff, 0xff, 1 } },
 		{ ",inband,speed=2147483647,duplex=half", { 0xff, 0xff, 0xff, 0x7f, 0 } },
 	};
-	struct lab *lab = started(state);
+	struct lab *lab = lab_start(state);
 
 	for (unsigned int i = 0; i < NR_PORTS; i++) {
-		struct drv *drv = connected(lab, i, rows[i].options, NULL);
+		struct drv *drv = lab_connect(lab, i, rows[i].options, NULL);
 		struct vhu_msg msg;
 
 		drv_negotiate(drv);
@@ -373,8 +290,8 @@ static void an_inband_port_offers_what_hangs_together(void **state)
 						  VHU_NET_F_GUEST_ANNOUNCE_BIT, VHU_NET_F_MTU_BIT };
 	static const unsigned int there[] = { VHU_P_INBAND_NOTIFICATIONS_BIT, VHU_P_BACKEND_REQ_BIT,
 					      VHU_P_REPLY_ACK_BIT, VHU_P_CONFIG_BIT };
-	struct lab *lab = started(state);
-	struct drv *drv = connected(lab, FROM, ",inband", NULL);
+	struct lab *lab = lab_start(state);
+	struct drv *drv = lab_connect(lab, FROM, ",inband", NULL);
 
 	drv_negotiate(drv);
 	for (size_t i = 0; i < sizeof(not_there) / sizeof(not_there[0]); i++)
@@ -387,16 +304,15 @@ static void an_inband_port_offers_what_hangs_together(void **state)
 
 int main(void)
 {
-#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 	const struct CMUnitTest tests[] = {
-		TEST(ufo_crosses_whole_or_in_fragments),
-		TEST(uso_crosses_whole_or_in_datagrams),
-		TEST(ufo_crosses_into_a_trunk),
-		TEST(uso_crosses_into_a_trunk),
-		TEST(what_the_sender_did_not_agree_on_is_dropped),
-		TEST(segmentation_is_offered_with_the_checksum_it_rests_on),
-		TEST(speed_and_duplex_stand_where_they_belong),
-		TEST(an_inband_port_offers_what_hangs_together),
+		LAB_TEST(ufo_crosses_whole_or_in_fragments),
+		LAB_TEST(uso_crosses_whole_or_in_datagrams),
+		LAB_TEST(ufo_crosses_into_a_trunk),
+		LAB_TEST(uso_crosses_into_a_trunk),
+		LAB_TEST(what_the_sender_did_not_agree_on_is_dropped),
+		LAB_TEST(segmentation_is_offered_with_the_checksum_it_rests_on),
+		LAB_TEST(speed_and_duplex_stand_where_they_belong),
+		LAB_TEST(an_inband_port_offers_what_hangs_together),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
