@@ -10,6 +10,8 @@ build="gcc libc6-dev make meson ninja-build pkg-config python3 libcmocka-dev lib
 libseccomp-dev libsystemd-dev systemtap-sdt-dev"
 # The guests: a virtual machine monitor, and what their initramfs is made of.
 guest="qemu-system-x86 busybox-static cpio ethtool iperf3 iproute2"
+# Guests that are processes, whose notifications are messages.
+uml="user-mode-linux"
 # Backends that are not ours: dpdk-testpmd, OVS with its userspace datapath, qemu-storage-daemon.
 backends="dpdk-dev openvswitch-switch-dpdk qemu-system-common"
 # The comparisons of bench/: what is linked with DPDK, and what counts instructions.
@@ -19,8 +21,8 @@ format="clang-format"
 case "${1:-}" in
 build) list="$build" ;;
 fast) list="$build $format" ;;
-check) list="$build $format $guest $backends $bench clang libclang-rt-14-dev clang-tidy cppcheck
-	iputils-ping procps spin tcpdump tshark user-mode-linux util-linux" ;;
+check) list="$build $format $guest $uml $backends $bench clang libclang-rt-14-dev clang-tidy
+	cppcheck iputils-ping procps spin tcpdump tshark util-linux" ;;
 bench) list="$build $backends $bench iproute2 util-linux" ;;
 demo) list="$build $guest" ;;
 lint) list="$build $format clang clang-tidy cppcheck" ;;

@@ -164,12 +164,13 @@ echo 1 >/proc/sys/kernel/printk
 for m in $(cat /modules/order); do
 	insmod /modules/$m.ko || echo "init: $m does not load"
 done
-name=guest ip= mtu=
+name=guest ip= mtu= port=
 for w in $(cat /proc/cmdline); do
 	case "$w" in
 	vhu.name=*) name=${w#*=} ;;
 	vhu.ip=*) ip=${w#*=} ;;
 	vhu.mtu=*) mtu=${w#*=} ;;
+	vhu.shell=*) port=/dev/${w#*=} ;;
 	esac
 done
 hostname "$name"
@@ -189,7 +190,7 @@ for a in $(echo "$ip" | tr , ' '); do
 	ip -6 addr add fd00:$i::${h##*.}/64 dev eth$i 2>/dev/null
 	i=$((i + 1))
 done
-# A line "ID SECONDS BASE64" on the port vhu.shell is run as a script; its output is answered, then
+# A line "ID SECONDS BASE64" on the virtio port vhu.shell, or on a terminal vhu.shell=NAME, is run as a script; its output is answered, then
 # a line "\001ID STATUS".
 serve() {
 	printf '\001ready %s\n' "$name"
@@ -208,7 +209,7 @@ serve() {
 	done
 }
 cd /tmp
-port=
+[ -z "$port" ] || stty -F "$port" raw -echo
 while [ -z "$port" ]; do
 	for p in /sys/class/virtio-ports/*; do
 		[ "$(cat "$p/name" 2>/dev/null)" != vhu.shell ] || port=/dev/${p##*/}

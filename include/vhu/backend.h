@@ -78,9 +78,12 @@ struct vhu_backend_options {
 	 VHU_MASK(VHU_F_RING_PACKED_BIT) | VHU_MASK(VHU_F_IN_ORDER_BIT) |                          \
 	 VHU_MASK(VHU_F_LOG_ALL_BIT) | VHU_MASK(VHU_F_PROTOCOL_FEATURES_BIT))
 /*
- * What the backend half serves for any net device. Two can be added: CONFIG, and INFLIGHT_SHMFD,
+ * What the backend half serves for any net device. Three can be added: CONFIG; INFLIGHT_SHMFD,
  * with which chains taken and not yet returned survive this process: the next backend that gets the
- * region from the frontend hands them out again, in their order, before any new one.
+ * region from the frontend hands them out again, in their order, before any new one; and
+ * INBAND_NOTIFICATIONS (with BACKEND_REQ and REPLY_ACK), for a frontend that sends no kick and call
+ * fds but messages. To the program it is all the same: the library has fds of its own for such a
+ * ring. QEMU takes the bit and cannot do it: offer it only where such a frontend is expected.
  */
 #define VHU_BACKEND_PROTOCOL_FEATURES                                                              \
 	(VHU_MASK(VHU_P_MQ_BIT) | VHU_MASK(VHU_P_LOG_SHMFD_BIT) | VHU_MASK(VHU_P_RARP_BIT) |       \

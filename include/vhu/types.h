@@ -72,6 +72,7 @@ enum vhu_feature_bit {
 	VHU_NET_F_GUEST_USO4_BIT = 54,
 	VHU_NET_F_GUEST_USO6_BIT = 55,
 	VHU_NET_F_HOST_USO_BIT = 56,
+	VHU_NET_F_SPEED_DUPLEX_BIT = 63,
 };
 
 /* Protocol feature bits (vhost-user, "Protocol features"). */

@@ -69,14 +69,21 @@ static void release_retired(struct vhu_backend *be)
 	}
 }
 
-static int watch(struct vhu_backend *be, int fd, uint32_t events)
+int vhu_be_watch(struct vhu_backend *be, int fd, uint32_t events)
 {
 	struct epoll_event event = { .events = events, .data.fd = fd };
 
 	return epoll_ctl(be->epoll_fd, EPOLL_CTL_ADD, fd, &event) < 0 ? -errno : 0;
 }
 
-static void unwatch(struct vhu_backend *be, int fd)
+void vhu_be_rewatch(struct vhu_backend *be, int fd, uint32_t events)
+{
+	struct epoll_event event = { .events = events, .data.fd = fd };
+
+	epoll_ctl(be->epoll_fd, EPOLL_CTL_MOD, fd, &event);
+}
+
+void vhu_be_unwatch(struct vhu_backend *be, int fd)
 {
 	if (fd >= 0)
 		epoll_ctl(be->epoll_fd, EPOLL_CTL_DEL, fd, NULL);
@@ -89,17 +96,9 @@ static void watch_domain(struct vhu_backend *be, bool on)
 		return;
 	be->watching_domain = on;
 	if (on)
-		watch(be, vhu_domain_fd(be->domain), EPOLLIN | EPOLLET);
+		vhu_be_watch(be, vhu_domain_fd(be->domain), EPOLLIN | EPOLLET);
 	else
-		unwatch(be, vhu_domain_fd(be->domain));
-}
-
-static void watch_sock(struct vhu_backend *be, uint32_t events)
-{
-	struct epoll_event event = { .events = events };
-
-	event.data.fd = vhu_sock_fd(be->sock);
-	epoll_ctl(be->epoll_fd, EPOLL_CTL_MOD, vhu_sock_fd(be->sock), &event);
+		vhu_be_unwatch(be, vhu_domain_fd(be->domain));
 }
 
 /*
@@ -179,7 +178,7 @@ static int begin(struct vhu_backend *be, int take_fd)
 
 	if (err)
 		return err;
-	err = watch(be, vhu_sock_fd(be->sock), EPOLLIN);
+	err = vhu_be_watch(be, vhu_sock_fd(be->sock), EPOLLIN);
 	if (err) {
 		vhu_sock_free(be->sock);
 		be->sock = NULL;
@@ -192,28 +191,18 @@ static int begin(struct vhu_backend *be, int take_fd)
 	return 0;
 }
 
-/* Out of the poll set first: the peer may hold the same file open, and then closing is not leaving. */
-void vhu_be_drop_channel(struct vhu_backend *be)
-{
-	if (!be->channel)
-		return;
-	unwatch(be, vhu_sock_fd(be->channel));
-	vhu_sock_free(be->channel);
-	be->channel = NULL;
-}
-
 /* While a request is parked its connection is not looked at, not even for its end. */
 static void watch_connection(struct vhu_backend *be, bool on)
 {
 	if (!on) {
-		unwatch(be, vhu_sock_fd(be->sock));
+		vhu_be_unwatch(be, vhu_sock_fd(be->sock));
 		if (be->channel)
-			unwatch(be, vhu_sock_fd(be->channel));
+			vhu_be_unwatch(be, vhu_sock_fd(be->channel));
 		return;
 	}
-	watch(be, vhu_sock_fd(be->sock), EPOLLIN);
+	vhu_be_watch(be, vhu_sock_fd(be->sock), EPOLLIN);
 	if (be->channel)
-		watch(be, vhu_sock_fd(be->channel), EPOLLIN);
+		vhu_be_watch(be, vhu_sock_fd(be->channel), EPOLLIN);
 }
 
 /* Takes everything away from the data side; the rest follows when readers have passed. */
@@ -223,13 +212,14 @@ static void close_connection(struct vhu_backend *be, int err, const struct vhu_r
 	be->close_why = *why;
 	be->phase = PHASE_CLOSING;
 	vhu_be_rings_stop(be);
-	unwatch(be, vhu_sock_fd(be->sock));
+	vhu_be_unwatch(be, vhu_sock_fd(be->sock));
 	vhu_sock_free(be->sock);
 	be->sock = NULL;
 	vhu_be_drop_channel(be);
+	vhu_be_inband_end(be);
 	be->refused = 0;
 	set_deadline(be, false);
-	unwatch(be, be->listen_fd);
+	vhu_be_unwatch(be, be->listen_fd);
 	take_ticket(be);
 }
 
@@ -255,7 +245,7 @@ static void finish_closing(struct vhu_backend *be)
 	vhu_store_release(&be->poisoned, false);
 	be->phase = PHASE_IDLE;
 	if (be->listen_fd >= 0)
-		watch(be, be->listen_fd, EPOLLIN);
+		vhu_be_watch(be, be->listen_fd, EPOLLIN);
 	else if (!be->connect_path)
 		be->phase = PHASE_ENDED;
 	else if (!be->ending)
@@ -272,7 +262,7 @@ static void try_connect(struct vhu_backend *be)
 
 	be->retry_at = 0;
 	if (be->listen_fd >= 0 && be->phase != PHASE_CLOSING) {
-		watch(be, be->listen_fd, EPOLLIN); /* -EEXIST: it was there all the time */
+		vhu_be_watch(be, be->listen_fd, EPOLLIN); /* -EEXIST: it was there all the time */
 		return;
 	}
 	if (be->phase != PHASE_IDLE || be->ending || !be->connect_path)
@@ -290,7 +280,7 @@ static void accept_one(struct vhu_backend *be)
 		return;
 	if (fd < 0) {
 		/* out of fds, say: the connection stays in the queue, and is looked at again later */
-		unwatch(be, be->listen_fd);
+		vhu_be_unwatch(be, be->listen_fd);
 		be->retry_ns = RETRY_MAX_MS * MS;
 		retry_later(be);
 		return;
@@ -347,28 +337,6 @@ static void after_parking(struct vhu_backend *be)
 		close_connection(be, err, &why);
 }
 
-/* Replies to requests of ours on the channel back; nobody waits for them. */
-static void read_channel(struct vhu_backend *be)
-{
-	struct vhu_reason why = { { 0 } };
-	struct vhu_msg msg;
-
-	for (int i = 0; i < BUDGET && be->channel; i++) {
-		int got = vhu_sock_recv(be->channel, &msg, &why);
-
-		if (!got)
-			return;
-		if (got < 0) {
-			if (got != -ECONNRESET)
-				vhu_be_complain(be, why.text);
-			vhu_be_drop_channel(be);
-			return;
-		}
-		vhu_be_emit(be, VHU_EVENT_REPLY_IN, &msg, -1, NULL);
-		vhu_msg_close_fds(&msg);
-	}
-}
-
 static void drain(int fd)
 {
 	uint64_t count;
@@ -411,6 +379,7 @@ static void process_connection(struct vhu_backend *be)
 
 	if (end_if_broken(be))
 		return;
+	vhu_be_collect_calls(be);
 	if (be->phase == PHASE_PARKED) {
 		if (!has_passed(be))
 			return;
@@ -430,9 +399,10 @@ static void process_connection(struct vhu_backend *be)
 	/* handlers read rings too, and then there may be no data thread to tell of a fault */
 	if (be->phase != PHASE_CONNECTED || end_if_broken(be))
 		return;
-	read_channel(be);
+	vhu_be_serve_channel(be);
 	set_deadline(be, vhu_sock_is_partial(be->sock) || vhu_sock_has_unsent(be->sock));
-	watch_sock(be, vhu_sock_has_unsent(be->sock) ? EPOLLIN | EPOLLOUT : EPOLLIN);
+	vhu_be_rewatch(be, vhu_sock_fd(be->sock),
+		       vhu_sock_has_unsent(be->sock) ? EPOLLIN | EPOLLOUT : EPOLLIN);
 	check_deadline(be);
 }
 
@@ -470,7 +440,8 @@ int vhu_backend_process(struct vhu_backend *be)
 static int check_options(const struct vhu_backend_options *o)
 {
 	const uint64_t served = VHU_BACKEND_PROTOCOL_FEATURES | VHU_MASK(VHU_P_CONFIG_BIT) |
-				VHU_MASK(VHU_P_INFLIGHT_SHMFD_BIT);
+				VHU_MASK(VHU_P_INFLIGHT_SHMFD_BIT) |
+				VHU_MASK(VHU_P_INBAND_NOTIFICATIONS_BIT);
 	const uint64_t never = VHU_MASK(VHU_F_ACCESS_PLATFORM_BIT) |
 			       VHU_MASK(VHU_F_NOTIFICATION_DATA_BIT) |
 			       VHU_MASK(VHU_F_RING_RESET_BIT) | VHU_MASK(VHU_F_NOTIFY_ON_EMPTY_BIT);
@@ -479,7 +450,8 @@ static int check_options(const struct vhu_backend_options *o)
 		return -EINVAL;
 	if (!o->nr_rings || o->nr_rings > VHU_MAX_RINGS)
 		return -EINVAL;
-	if ((o->protocol_features & ~served) || (o->features & never))
+	if ((o->protocol_features & ~served) || (o->features & never) ||
+	    !vhu_be_inband_is_whole(o->protocol_features))
 		return -EINVAL;
 	return 0;
 }
@@ -502,7 +474,7 @@ int vhu_backend_new(struct vhu_backend **ret_backend, const struct vhu_backend_o
 	be->offered_protocol = options->protocol_features;
 	be->nr_rings = options->nr_rings;
 	be->queue_num = options->queue_num;
-	be->listen_fd = be->epoll_fd = be->wake_fd = be->timer_fd = -1;
+	be->listen_fd = be->epoll_fd = be->wake_fd = be->timer_fd = be->inband_fd = -1;
 	be->rings = calloc(be->nr_rings, sizeof(*be->rings));
 	be->queues = calloc(be->nr_rings, sizeof(*be->queues));
 	err = -ENOMEM;
@@ -516,9 +488,9 @@ int vhu_backend_new(struct vhu_backend **ret_backend, const struct vhu_backend_o
 		goto fail;
 	}
 	vhu_be_rings_init(be);
-	err = watch(be, be->wake_fd, EPOLLIN);
+	err = vhu_be_watch(be, be->wake_fd, EPOLLIN);
 	if (!err)
-		err = watch(be, be->timer_fd, EPOLLIN);
+		err = vhu_be_watch(be, be->timer_fd, EPOLLIN);
 	if (err)
 		goto fail;
 	*ret_backend = be;
@@ -551,7 +523,7 @@ int vhu_backend_listen(struct vhu_backend *backend, const char *path, unsigned i
 	}
 	backend->listen_path = copy;
 	backend->listen_fd = fd;
-	return watch(backend, fd, EPOLLIN);
+	return vhu_be_watch(backend, fd, EPOLLIN);
 }
 
 int vhu_backend_connect(struct vhu_backend *backend, const char *path)
@@ -594,7 +566,7 @@ int vhu_backend_take_fd(struct vhu_backend *backend, int take_fd)
 		return err;
 	}
 	backend->listen_fd = take_fd;
-	return watch(backend, take_fd, EPOLLIN);
+	return vhu_be_watch(backend, take_fd, EPOLLIN);
 }
 
 int vhu_backend_fd(const struct vhu_backend *backend)
@@ -609,7 +581,7 @@ static void stop_listening(struct vhu_backend *be)
 		unlink(be->listen_path);
 	free(be->listen_path);
 	be->listen_path = NULL;
-	unwatch(be, be->listen_fd);
+	vhu_be_unwatch(be, be->listen_fd);
 	vhu_fd_close(&be->listen_fd);
 }
 
@@ -652,17 +624,6 @@ void vhu_backend_free(struct vhu_backend *backend)
 }
 
 /* ---- what was agreed ---- */
-
-int vhu_backend_config_changed(struct vhu_backend *backend)
-{
-	struct vhu_msg msg;
-
-	if (!backend->channel || !vhu_has_bit(backend->protocol_features, VHU_P_CONFIG_BIT))
-		return -ENOTCONN;
-	vhu_msg_init(&msg, VHU_BACKEND_CONFIG_CHANGE, 0, 0);
-	vhu_be_emit(backend, VHU_EVENT_REQUEST_OUT, &msg, -1, NULL);
-	return vhu_sock_send(backend->channel, &msg);
-}
 
 uint64_t vhu_backend_features(const struct vhu_backend *backend)
 {

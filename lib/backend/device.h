@@ -35,6 +35,14 @@ struct ring {
 	uint64_t stop_ticket;	    /* passed: no reader holds a view of before the stop */
 	struct vhu_vring_addr addr; /* as sent: translated at each start and table change */
 	int kick_fd, call_fd, err_fd;
+	/*
+	 * Whether the frontend said anything of the three, if only that there is none. Of what it
+	 * did not say, the fd is our own with in-band notifications; see channel.c.
+	 */
+	bool kick_said, call_said, err_said;
+	bool by_message;		/* VRING_KICK started it: it runs while it is enabled */
+	bool call_pending, err_pending; /* to be told on the channel */
+	bool deaf_told;
 };
 
 /* Something unpublished that readers may still hold. */
@@ -79,6 +87,9 @@ struct vhu_backend {
 	/* the connection */
 	enum phase phase;
 	struct vhu_sock *sock, *channel;
+	uint32_t asked; /* on the channel, and not answered yet: a VHU_BACKEND_*; 0: nothing */
+	unsigned int asked_ring, inband_turn;
+	int inband_fd; /* polls the rings' own call fds; -1: never agreed */
 	uint64_t features, protocol_features, status;
 	bool have_features;
 	struct vhu_mem *mem;
@@ -102,8 +113,33 @@ struct vhu_backend {
 /* Frees what when all readers have passed the ticket that is taken next. */
 VHU_HIDDEN void vhu_be_retire(struct vhu_backend *be, void (*release)(void *what), void *what);
 VHU_HIDDEN void vhu_be_retire_fd(struct vhu_backend *be, int *fd);
-VHU_HIDDEN void vhu_be_drop_channel(struct vhu_backend *be);
 VHU_HIDDEN void vhu_be_complain(struct vhu_backend *be, const char *text);
+/* Of the set that is polled as one. 0 or -errno. */
+VHU_HIDDEN int vhu_be_watch(struct vhu_backend *be, int fd, uint32_t events);
+VHU_HIDDEN void vhu_be_rewatch(struct vhu_backend *be, int fd, uint32_t events);
+VHU_HIDDEN void vhu_be_unwatch(struct vhu_backend *be, int fd);
+
+/* channel.c */
+/* 0, or -errno with a reason: then the old channel is still there. */
+VHU_HIDDEN int vhu_be_set_channel(struct vhu_backend *be, int take_fd, struct vhu_reason *why);
+VHU_HIDDEN void vhu_be_drop_channel(struct vhu_backend *be);
+/* Reads what came, sends what waits. */
+VHU_HIDDEN void vhu_be_serve_channel(struct vhu_backend *be);
+VHU_HIDDEN bool vhu_be_has_inband(const struct vhu_backend *be);
+/* Whether what in-band notifications rest on is there with them. */
+VHU_HIDDEN bool vhu_be_inband_is_whole(uint64_t protocol_features);
+VHU_HIDDEN int vhu_be_inband_begin(struct vhu_backend *be);
+VHU_HIDDEN void vhu_be_inband_end(struct vhu_backend *be);
+/* An eventfd that nobody else holds. 0 or -errno. */
+VHU_HIDDEN int vhu_be_own_event(int *fd);
+/* A call fd of our own for a ring that has none and needs one. 0 or -errno. */
+VHU_HIDDEN int vhu_be_own_call(struct vhu_backend *be, unsigned int i);
+/* Retires the ring's call fd, whoever's it is. */
+VHU_HIDDEN void vhu_be_forget_call(struct vhu_backend *be, unsigned int i);
+/* The ring has no fd of our own any more: what is agreed about notifications changes. */
+VHU_HIDDEN void vhu_be_disown(struct vhu_backend *be, unsigned int i);
+/* Takes note of the calls that were raised; they are sent when the channel is served. */
+VHU_HIDDEN void vhu_be_collect_calls(struct vhu_backend *be);
 
 /* dispatch.c */
 /* Handles one request; 0, or -errno with a reason if the connection has to be closed. */

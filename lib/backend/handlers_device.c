@@ -6,9 +6,6 @@
 
 #include <errno.h>
 #include <string.h>
-#include <sys/epoll.h>
-
-#include <base/fd.h>
 
 typedef unsigned long long ull;
 
@@ -82,11 +79,30 @@ static int get_protocol_features(struct vhu_backend *be, struct vhu_msg *msg, st
 static int set_protocol_features(struct vhu_backend *be, struct vhu_msg *msg, struct vhu_msg *reply,
 				 struct vhu_reason *why)
 {
+	bool changed =
+		vhu_has_bit(be->protocol_features ^ msg->u64, VHU_P_INBAND_NOTIFICATIONS_BIT);
+	int err;
+
 	(void)reply;
 	if (msg->u64 & ~be->offered_protocol)
 		return vhu_refuse(why, -EINVAL,
 				  "SET_PROTOCOL_FEATURES: 0x%llx, of which 0x%llx was not offered",
 				  (ull)msg->u64, (ull)(msg->u64 & ~be->offered_protocol));
+	if (!vhu_be_inband_is_whole(msg->u64))
+		return vhu_refuse(
+			why, -EINVAL,
+			"SET_PROTOCOL_FEATURES: INBAND_NOTIFICATIONS needs BACKEND_REQ and "
+			"REPLY_ACK");
+	if (changed && vhu_be_any_running(be))
+		return vhu_refuse(
+			why, -EBUSY,
+			"SET_PROTOCOL_FEATURES: INBAND_NOTIFICATIONS may not change while "
+			"rings run");
+	err = vhu_has_bit(msg->u64, VHU_P_INBAND_NOTIFICATIONS_BIT) ? vhu_be_inband_begin(be) : 0;
+	if (err)
+		return vhu_refuse(why, err, "SET_PROTOCOL_FEATURES: %s", strerror(-err));
+	for (unsigned int i = 0; changed && i < be->nr_rings; i++)
+		vhu_be_disown(be, i);
 	be->protocol_features = msg->u64;
 	return 0;
 }
@@ -190,24 +206,8 @@ static int get_config(struct vhu_backend *be, struct vhu_msg *msg, struct vhu_ms
 static int set_backend_req_fd(struct vhu_backend *be, struct vhu_msg *msg, struct vhu_msg *reply,
 			      struct vhu_reason *why)
 {
-	struct epoll_event event = { .events = EPOLLIN };
-	struct vhu_sock *channel;
-	int err;
-
 	(void)reply;
-	err = vhu_sock_new(&channel, vhu_msg_take_fd(msg, 0), VHU_CHANNEL_BACKEND, 1);
-	if (err)
-		return vhu_refuse(why, -EPROTO, "SET_BACKEND_REQ_FD: no Unix stream socket (%s)",
-				  strerror(-err));
-	vhu_be_drop_channel(be);
-	be->channel = channel;
-	event.data.fd = vhu_sock_fd(channel);
-	if (epoll_ctl(be->epoll_fd, EPOLL_CTL_ADD, vhu_sock_fd(channel), &event) < 0) {
-		vhu_sock_free(channel);
-		be->channel = NULL;
-		return vhu_refuse(why, -errno, "SET_BACKEND_REQ_FD: %s", strerror(errno));
-	}
-	return 0;
+	return vhu_be_set_channel(be, vhu_msg_take_fd(msg, 0), why);
 }
 
 const struct handler *vhu_be_device_handler(uint32_t request)

@@ -102,7 +102,8 @@ static int get_vring_base(struct vhu_backend *be, struct vhu_msg *msg, struct vh
 	vhu_be_ring_act(be, i, RING_STOP);
 	vhu_be_ring_update(be, i, NULL); /* stopping cannot fail */
 	vhu_be_retire_fd(be, &ring->kick_fd);
-	vhu_be_retire_fd(be, &ring->call_fd);
+	vhu_be_forget_call(be, i);
+	ring->kick_said = ring->call_said = ring->by_message = false;
 	return 0;
 }
 
@@ -176,6 +177,8 @@ static int set_vring_kick(struct vhu_backend *be, struct vhu_msg *msg, struct vh
 		return err;
 	if (ring->running && be->ops.queue_stopped)
 		be->ops.queue_stopped(be->arg, i, old);
+	ring->kick_said = true;
+	ring->by_message = false;
 	vhu_be_ring_act(be, i, RING_START);
 	err = vhu_be_ring_update(be, i, why);
 	if (err) {
@@ -190,12 +193,16 @@ static int set_vring_call(struct vhu_backend *be, struct vhu_msg *msg, struct vh
 {
 	unsigned int i;
 	struct ring *ring = ring_of(be, msg, &i);
-	int err;
+	int err = 0;
 
 	(void)reply;
-	err = replace_fd(be, msg, &ring->call_fd, "SET_VRING_CALL", i, why);
+	if (msg->nr_fds)
+		err = judge_eventfd(msg->fds[0], "SET_VRING_CALL", i, why);
 	if (err)
 		return err;
+	vhu_be_forget_call(be, i);
+	ring->call_fd = vhu_msg_take_fd(msg, 0);
+	ring->call_said = true;
 	/* the data side raises on the new fd what the old one may have swallowed */
 	ring->serial++;
 	return ring->running ? vhu_be_ring_update(be, i, why) : 0;
@@ -212,7 +219,16 @@ static int set_vring_err(struct vhu_backend *be, struct vhu_msg *msg, struct vhu
 	err = replace_fd(be, msg, &ring->err_fd, "SET_VRING_ERR", i, why);
 	if (err)
 		return err;
+	ring->err_said = true;
 	return ring->running ? vhu_be_ring_update(be, i, why) : 0;
+}
+
+/* What it says of a ring that a message started is said of its start and end too. */
+static void enable(struct vhu_backend *be, unsigned int i, bool on)
+{
+	vhu_be_ring_act(be, i, on ? RING_ENABLE : RING_DISABLE);
+	if (be->rings[i].by_message)
+		vhu_be_ring_act(be, i, on ? RING_START : RING_STOP);
 }
 
 static int set_vring_enable(struct vhu_backend *be, struct vhu_msg *msg, struct vhu_msg *reply,
@@ -229,12 +245,76 @@ static int set_vring_enable(struct vhu_backend *be, struct vhu_msg *msg, struct 
 				  "SET_VRING_ENABLE: ring %u, value %u, must be 0 or 1", i,
 				  msg->state.num);
 	before = be->rings[i].state;
-	vhu_be_ring_act(be, i, msg->state.num ? RING_ENABLE : RING_DISABLE);
+	enable(be, i, msg->state.num);
 	if (before == be->rings[i].state)
 		return 0;
 	err = vhu_be_ring_update(be, i, why);
 	if (err)
-		vhu_be_ring_act(be, i, msg->state.num ? RING_DISABLE : RING_ENABLE);
+		enable(be, i, !msg->state.num);
+	return err;
+}
+
+/* Tells the data side of work in a ring that runs. */
+static void kick(struct vhu_backend *be, unsigned int i)
+{
+	struct ring *ring = &be->rings[i];
+	const uint64_t one = 1;
+	ssize_t done;
+
+	if (ring->kick_said) {
+		/* the fd is the frontend's too, which may have made it block */
+		if (be->ops.queue_started)
+			be->ops.queue_started(be->arg, i, ring->kick_fd);
+		return;
+	}
+	/* never read, so each write is an event; 2^64 of them do not come */
+	done = write(ring->kick_fd, &one, sizeof(one));
+	(void)done;
+}
+
+/*
+ * "The ring is also started on the VRING_KICK message." A ring that runs by messages alone is not
+ * touched while it is disabled, where others have their transmit ring emptied: user-mode Linux,
+ * whose rings are of this kind, disables them and frees their memory, and that is all it says.
+ */
+static int vring_kick(struct vhu_backend *be, struct vhu_msg *msg, struct vhu_msg *reply,
+		      struct vhu_reason *why)
+{
+	unsigned int i;
+	struct ring *ring = ring_of(be, msg, &i);
+	int err;
+
+	(void)reply;
+	if (msg->state.num)
+		return vhu_refuse(why, -EINVAL, "VRING_KICK: ring %u, num %u, must be 0", i,
+				  msg->state.num);
+	if (ring->running) {
+		kick(be, i);
+		return 0;
+	}
+	if (!ring->num || !ring->have_addr || !be->mem)
+		return vhu_refuse(why, -EINVAL, "VRING_KICK: ring %u has no %s yet", i,
+				  !be->mem   ? "memory" :
+				  !ring->num ? "size" :
+					       "addresses");
+	err = vhu_be_ring_check(be, i, why);
+	if (err)
+		return err;
+	if (!ring->kick_said && ring->kick_fd < 0) {
+		err = vhu_be_own_event(&ring->kick_fd);
+		if (err)
+			return vhu_refuse(why, err, "ring %u: no kick fd: %s", i, strerror(-err));
+	}
+	ring->by_message = !ring->kick_said;
+	if (ring->by_message && ring->state == VHU_RING_STOPPED_DISABLED)
+		return 0;
+	vhu_be_ring_act(be, i, RING_START);
+	err = vhu_be_ring_update(be, i, why);
+	if (err) {
+		ring->by_message = false;
+		vhu_be_ring_act(be, i, RING_STOP);
+		vhu_be_ring_update(be, i, NULL); /* stopping cannot fail */
+	}
 	return err;
 }
 
@@ -249,6 +329,7 @@ const struct handler *vhu_be_vring_handler(uint32_t request)
 		[VHU_SET_VRING_CALL] = { set_vring_call, NULL },
 		[VHU_SET_VRING_ERR] = { set_vring_err, NULL },
 		[VHU_SET_VRING_ENABLE] = { set_vring_enable, NULL },
+		[VHU_VRING_KICK] = { vring_kick, NULL },
 	};
 
 	return handlers[request].handle ? &handlers[request] : NULL;

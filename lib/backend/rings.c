@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include <base/fd.h>
 #include <ring/record.h>
@@ -289,7 +290,8 @@ static int start(struct vhu_backend *be, unsigned int i, const struct vhu_view *
 	err = be->inflight ? start_record(be, i, view, why) : 0;
 	if (err)
 		return err;
-	ring->fault_told = ring->chain_told = false;
+	ring->fault_told = ring->chain_told = ring->deaf_told = false;
+	ring->call_pending = ring->err_pending = false;
 	ring->running = true;
 	return 0;
 }
@@ -305,6 +307,9 @@ int vhu_be_ring_update(struct vhu_backend *be, unsigned int i, struct vhu_reason
 		stop(be, i);
 		return 0;
 	}
+	err = vhu_be_own_call(be, i);
+	if (err)
+		return vhu_refuse(why, err, "ring %u: no call fd: %s", i, strerror(-err));
 	err = build_view(be, i, &state, &view, why);
 	if (err)
 		return err;
@@ -348,6 +353,7 @@ void vhu_be_rings_stop(struct vhu_backend *be)
 	for (unsigned int i = 0; i < be->nr_rings; i++) {
 		stop(be, i);
 		vhu_be_ring_act(be, i, RING_STOP);
+		be->rings[i].by_message = false;
 	}
 }
 
@@ -359,6 +365,7 @@ void vhu_be_rings_clear(struct vhu_backend *be)
 		vhu_fd_close(&ring->kick_fd);
 		vhu_fd_close(&ring->call_fd);
 		vhu_fd_close(&ring->err_fd);
+		ring->kick_said = ring->call_said = ring->err_said = false;
 		vhu_queue_release(ring->queue);
 		ring->state = VHU_RING_STOPPED_DISABLED;
 		ring->num = 0;
@@ -391,8 +398,10 @@ static void report(struct vhu_backend *be, unsigned int i, enum vhu_ring_fault f
 #pragma GCC diagnostic ignored "-Wformat-nonliteral" /* the texts stand in one table of ours */
 	snprintf(why.text + used, sizeof(why.text) - used, vhu_ring_fault_text(fault), (ull)value);
 #pragma GCC diagnostic pop
-	if (broken)
+	if (broken) {
 		vhu_be_emit(be, VHU_EVENT_RING_BROKEN, NULL, (int)i, why.text);
+		be->rings[i].err_pending = vhu_be_has_inband(be) && !be->rings[i].err_said;
+	}
 	vhu_be_complain(be, why.text);
 }
 

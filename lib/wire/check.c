@@ -89,7 +89,10 @@ static int check_inner_size(enum vhu_channel channel, const struct vhu_request_r
 					  row->name, msg->mem.nr, VHU_MAX_MSG_REGIONS);
 		want = offsetof(struct vhu_mem_table, region) +
 		       (uint64_t)msg->mem.nr * sizeof(struct vhu_region);
-		if (msg->hdr.size != want)
+		/* user-mode Linux leaves room for a second region that it does not have */
+		if (msg->hdr.size != want &&
+		    !(vhu_has_bit(protocol_features, VHU_P_INBAND_NOTIFICATIONS_BIT) &&
+		      msg->mem.nr == 1 && msg->hdr.size == want + sizeof(struct vhu_region)))
 			return vhu_refuse(why, -EPROTO, "%s: size %u, %u regions need %llu",
 					  row->name, msg->hdr.size, msg->mem.nr,
 					  (unsigned long long)want);

@@ -330,9 +330,6 @@ static void options_out_of_range_are_refused(void **state)
 	bad.features |= VHU_MASK(VHU_F_NOTIFICATION_DATA_BIT);
 	assert_int_equal(vhu_backend_new(&backend, &bad), -EINVAL);
 	bad = good;
-	bad.protocol_features |= VHU_MASK(VHU_P_INBAND_NOTIFICATIONS_BIT);
-	assert_int_equal(vhu_backend_new(&backend, &bad), -EINVAL);
-	bad = good;
 	bad.protocol_features |= VHU_MASK(VHU_P_PAGEFAULT_BIT);
 	assert_int_equal(vhu_backend_new(&backend, &bad), -EINVAL);
 	assert_ptr_equal(backend, mark); /* written on success only */

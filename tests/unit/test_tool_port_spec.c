@@ -66,6 +66,42 @@ static void every_option_of_a_socket_is_understood(void **state)
 	assert_true(parsed("a=vhost-user:/s,client").is_client);
 }
 
+static void speed_and_duplex_want_a_configuration_space(void **state)
+{
+	struct sw_spec spec = parsed("a=vhost-user:/s,speed=10000,duplex=half,config");
+
+	(void)state;
+	assert_int_equal(spec.speed, 10000);
+	assert_int_equal(spec.duplex, SW_DUPLEX_HALF);
+	spec = parsed("a=vhost-user:/s,config,duplex=full,speed=2147483647");
+	assert_int_equal(spec.speed, SW_SPEED_MAX);
+	assert_int_equal(spec.duplex, SW_DUPLEX_FULL);
+	spec = parsed("a=vhost-user:/s,config");
+	assert_int_equal(spec.speed, 0);
+	assert_int_equal(spec.duplex, SW_DUPLEX_UNKNOWN);
+	refused("a=vhost-user:/s,speed=1000", "add config");
+	refused("a=vhost-user:/s,duplex=full", "add config");
+	refused("a=vhost-user:/s,config,speed=0", "between 1 and");
+	refused("a=vhost-user:/s,config,speed=2147483648", "between 1 and");
+	refused("a=vhost-user:/s,config,duplex=both", "neither full nor half");
+	refused("a=tap:t,speed=1000", "no option for this kind");
+}
+
+static void in_band_notifications_come_with_what_they_need(void **state)
+{
+	struct sw_spec spec = parsed("a=vhost-user:/s,inband");
+
+	(void)state;
+	assert_true(spec.has_inband);
+	assert_true(spec.has_config);
+	assert_int_equal(spec.nr_queues, 1);
+	assert_int_equal(parsed("a=vhost-user:/s,queues=1,inband,speed=100").nr_queues, 1);
+	assert_false(parsed("a=vhost-user:/s").has_inband);
+	refused("a=vhost-user:/s,inband,queues=2", "one queue pair");
+	refused("a=vhost-user:/s,inband=1", "takes no value");
+	refused("a=tap:t,inband", "no option for this kind");
+}
+
 static void a_socket_may_be_handed_in_by_number(void **state)
 {
 	(void)state;
@@ -150,6 +186,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_plain_socket_is_served_with_the_defaults),
 		cmocka_unit_test(every_option_of_a_socket_is_understood),
+		cmocka_unit_test(speed_and_duplex_want_a_configuration_space),
+		cmocka_unit_test(in_band_notifications_come_with_what_they_need),
 		cmocka_unit_test(a_socket_may_be_handed_in_by_number),
 		cmocka_unit_test(a_trunk_is_a_list_of_ranges),
 		cmocka_unit_test(vlans_out_of_range_are_refused),

@@ -112,10 +112,10 @@ static void every_request_has_the_row_of_the_specification(void **state)
 
 static void what_a_network_device_needs_is_implemented(void **state)
 {
-	static const uint32_t needed[] = { 1,  2,  3,  4,  5,  6,  7,  8,  9,  10,
-					   11, 12, 13, 14, 15, 16, 17, 18, 19, 20,
-					   21, 24, 31, 32, 34, 36, 37, 38, 39, 40 };
-	static const uint32_t later[] = { 22, 23, 26, 27, 28, 29, 30, 33, 35, 41, 42, 43, 44, 45 };
+	static const uint32_t needed[] = { 1,  2,  3,  4,  5,  6,  7,  8,  9,  10, 11,
+					   12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 24,
+					   31, 32, 34, 35, 36, 37, 38, 39, 40 };
+	static const uint32_t later[] = { 22, 23, 26, 27, 28, 29, 30, 33, 41, 42, 43, 44, 45 };
 
 	(void)state;
 	for (unsigned int i = 0; i < NR(needed); i++)

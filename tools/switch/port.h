@@ -117,7 +117,7 @@ struct sw_port {
 	_Atomic uint64_t tx_up[SW_QUEUES_MAX / 64];
 	_Atomic unsigned int mtu; /* in force; 0: none */
 	struct sw_limit limit;	  /* of what is taken from it */
-	/* A station to be announced, with RARP_PENDING; 0: none. */
+	/* A station to be announced, with RARP_PENDING, and from which VLAN on; 0: none. */
 	_Atomic uint64_t rarp;
 
 	/* The kind's own. */

@@ -159,6 +159,36 @@ static int opt_config(struct parser *p, const char *key, const char *value)
 	return 0;
 }
 
+static int opt_speed(struct parser *p, const char *key, const char *value)
+{
+	unsigned long speed;
+
+	(void)key;
+	if (!number(value, 10, SW_SPEED_MAX, &speed) || speed == 0)
+		return wrong(p, "speed=%s is not between 1 and %d Mbit/s", value, SW_SPEED_MAX);
+	p->spec->speed = (unsigned int)speed;
+	return 0;
+}
+
+static int opt_duplex(struct parser *p, const char *key, const char *value)
+{
+	(void)key;
+	if (strcmp(value, "full") != 0 && strcmp(value, "half") != 0)
+		return wrong(p, "duplex=%s is neither full nor half", value);
+	p->spec->duplex = strcmp(value, "full") ? SW_DUPLEX_HALF : SW_DUPLEX_FULL;
+	return 0;
+}
+
+/* Its frontends take all that is offered, so what is offered has to be all there. */
+static int opt_inband(struct parser *p, const char *key, const char *value)
+{
+	(void)key;
+	(void)value;
+	p->spec->has_inband = true;
+	p->spec->has_config = true;
+	return 0;
+}
+
 static int opt_vlan(struct parser *p, const char *key, const char *value)
 {
 	unsigned long vlan;
@@ -228,6 +258,9 @@ static const struct {
 	{ "pps", FOR(SW_KIND_VHOST) | FOR(SW_KIND_TAP), true, true, opt_pps },
 	{ "queues", FOR(SW_KIND_VHOST), true, false, opt_queues },
 	{ "config", FOR(SW_KIND_VHOST), false, false, opt_config },
+	{ "inband", FOR(SW_KIND_VHOST), false, false, opt_inband },
+	{ "speed", FOR(SW_KIND_VHOST), true, false, opt_speed },
+	{ "duplex", FOR(SW_KIND_VHOST), true, false, opt_duplex },
 	{ "vlan", FOR(SW_KIND_VHOST) | FOR(SW_KIND_TAP), true, false, opt_vlan },
 	{ "trunk", FOR(SW_KIND_VHOST) | FOR(SW_KIND_TAP), true, false, opt_trunk },
 };
@@ -299,6 +332,10 @@ static int judge(struct parser *p)
 	if (spec->is_client && (spec->mode || spec->group[0]))
 		return wrong(p,
 			     "mode and group are for a socket that is made here, not for client");
+	if ((spec->speed || spec->duplex) && !spec->has_config)
+		return wrong(p, "speed and duplex stand in the configuration space: add config");
+	if (spec->has_inband && spec->nr_queues > 1)
+		return wrong(p, "inband has one queue pair: more want a control queue");
 	return 0;
 }
 
@@ -309,7 +346,7 @@ int sw_spec_parse(const char *text, struct sw_spec *ret_spec, char *err, size_t 
 		[SW_KIND_TAP] = "tap:",
 		[SW_KIND_PCAP] = "pcap:",
 	};
-	struct sw_spec spec = { .fd = -1, .nr_queues = SW_QUEUES_DEFAULT };
+	struct sw_spec spec = { .fd = -1 };
 	struct parser p = { .spec = &spec, .text = text, .err = err, .size = size };
 	const char *rest = strchr(text, '=');
 	char copy[SW_TARGET_MAX + 512];
@@ -329,8 +366,6 @@ int sw_spec_parse(const char *text, struct sw_spec *ret_spec, char *err, size_t 
 	if (kind == sizeof(kinds) / sizeof(kinds[0]))
 		return wrong(&p, "the kind of a port is vhost-user, tap or pcap");
 	spec.kind = (enum sw_kind)kind;
-	if (spec.kind != SW_KIND_VHOST)
-		spec.nr_queues = 1;
 	rest += strlen(kinds[kind]);
 	if (strlen(rest) >= sizeof(copy))
 		return wrong(&p, "the description is too long");
@@ -341,6 +376,9 @@ int sw_spec_parse(const char *text, struct sw_spec *ret_spec, char *err, size_t 
 		ret = parse_option(&p, item);
 	if (!ret)
 		ret = judge(&p);
+	if (!spec.nr_queues)
+		spec.nr_queues =
+			spec.kind != SW_KIND_VHOST || spec.has_inband ? 1 : SW_QUEUES_DEFAULT;
 	if (!ret)
 		*ret_spec = spec;
 	return ret;

@@ -18,6 +18,14 @@ enum {
 	SW_MTU_MIN = 68,
 	SW_MTU_MAX = 65535,
 	SW_QUEUES_DEFAULT = 8,
+	SW_SPEED_MAX = 0x7fffffff,
+};
+
+/* As virtio has it; 0 here is what it calls unknown. */
+enum sw_duplex {
+	SW_DUPLEX_UNKNOWN,
+	SW_DUPLEX_HALF,
+	SW_DUPLEX_FULL,
 };
 
 #define SW_RATE_MAX UINT64_C(1000000000000)
@@ -30,6 +38,7 @@ struct sw_spec {
 	int fd;			    /* a socket handed in, else -1 */
 	bool is_client;
 	bool has_config;
+	bool has_inband;
 	unsigned int mode; /* of the socket file; 0: as the umask has it */
 	enum sw_mode ring_mode;
 	uint64_t bits_a_second,
@@ -37,6 +46,8 @@ struct sw_spec {
 	char group[SW_GROUP_MAX];
 	unsigned int mtu;	/* 0: none */
 	unsigned int nr_queues; /* pairs */
+	unsigned int speed;	/* in Mbit/s; 0: unknown */
+	enum sw_duplex duplex;
 	struct sw_vlans vlans;
 };
 

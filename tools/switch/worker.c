@@ -20,6 +20,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "switch/announce.h"
 #include "switch/control.h"
 
 enum {
@@ -105,24 +106,6 @@ static void tick(struct sw_worker *worker, const struct sw_view *view)
 		set_tick(worker, next_ns);
 }
 
-/* A frame of the switch's own making, as if the station had sent it. */
-static void announce(struct sw_worker *worker, const struct sw_view *view, struct sw_queue *queue)
-{
-	uint64_t rarp = atomic_exchange(&queue->port->rarp, 0);
-	uint8_t space[VHU_NET_HEAD_ROOM + 64];
-	uint8_t mac[6];
-	struct vhu_net_frame frame = { .head = space + VHU_NET_HEAD_ROOM };
-
-	if (!rarp)
-		return;
-	for (int i = 0; i < 6; i++)
-		mac[i] = (uint8_t)(rarp >> (40 - 8 * i));
-	frame.len = sw_frame_rarp(space + VHU_NET_HEAD_ROOM, mac);
-	frame.head_len = (uint16_t)frame.len;
-	sw_forward_burst(&worker->forward, view, queue, &frame, 1);
-	worker->is_flushed = false;
-}
-
 static void attend_port(struct sw_worker *worker, const struct sw_view *view, struct sw_port *port)
 {
 	for (unsigned int i = 0; i < port->nr_queues; i++) {
@@ -138,7 +121,9 @@ static void attend_port(struct sw_worker *worker, const struct sw_view *view, st
 			continue;
 		if (what & SW_ATTEND_RINGS && port->ops->attend)
 			port->ops->attend(queue);
-		announce(worker, view, queue);
+		if (sw_announce(&worker->forward, view, queue))
+			sw_worker_attend(worker, queue, SW_ATTEND_VISIT);
+		worker->is_flushed = false;
 		activate(worker, queue, sw_id(queue, hold));
 	}
 }
