@@ -496,9 +496,4 @@ void vhu_packed_start(struct vhu_queue *q, const struct vhu_view *view, uint32_t
 	(void)view;
 	q->avail_pos = (uint16_t)base;
 	q->used_pos = base_used(base);
-	/*
-	 * Nothing tells a ring that is new from one that was served for an even number of rounds,
-	 * whose last call may be missing. One call too many does no harm.
-	 */
-	q->ever_published = true;
 }

@@ -244,15 +244,17 @@ void vhu_queue_notify(struct vhu_queue *q, const struct vhu_view *view, uint32_t
 	bool wanted = false;
 
 	if (vhu_unlikely(q->serial_seen != view->serial)) {
-		/* the old call fd may have swallowed a call: raise it on the new one */
-		wanted = q->ever_published;
+		/*
+		 * The old call fd may have swallowed a call: raise it on the new one. The same at a start,
+		 * since nothing tells a ring that is new from one whose indices have gone round, and whose
+		 * last call may be missing. One call too many does no harm.
+		 */
+		wanted = true;
 		q->serial_seen = view->serial;
 		q->signalled_valid = false;
 	}
-	if (n) {
-		q->ever_published = true;
+	if (n)
 		wanted |= wants_call(q, view);
-	}
 	if (wanted)
 		call(q, view);
 	else if (n)

@@ -162,7 +162,6 @@ struct vhu_queue {
 	bool packed;	     /* the layout of this run, or of the last */
 	bool signalled_valid;
 	uint8_t armed;	     /* enum vhu_arm */
-	bool ever_published; /* there may be a call to make up for */
 	uint32_t serial_seen;
 	uint32_t nr_shadow; /* chains that were given back since the last publication */
 	uint32_t shadow_max;

@@ -294,9 +294,4 @@ void vhu_split_start(struct vhu_queue *q, const struct vhu_view *view, uint32_t 
 	q->avail_pos = (uint16_t)base;
 	q->avail_seen = (uint16_t)base;
 	q->used_pos = vhu_read_once(&view->used[USED_IDX]);
-	/*
-	 * Nothing tells a ring that is new from one whose indices have gone round, and whose last call
-	 * may be missing. One call too many does no harm.
-	 */
-	q->ever_published = true;
 }

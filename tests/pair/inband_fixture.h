@@ -26,6 +26,8 @@ struct pair *inband_prepared(void **state, const struct fixture_options *options
 void inband_kick(struct pair *p, unsigned int ring);
 void inband_put_frames(struct pair *p, unsigned int nr);
 void inband_send_frames(struct pair *p, unsigned int nr);
+/* A start makes a call of its own: takes what came, and answers. The channel has to be there. */
+void inband_hear_start(struct pair *p);
 struct pair *inband_running(void **state, const struct fixture_options *options);
 void inband_is_told(struct pair *p, uint32_t request, unsigned int ring);
 void inband_is_silent(struct pair *p);
