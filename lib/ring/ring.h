@@ -161,7 +161,7 @@ struct vhu_queue {
 	uint16_t signalled;  /* used_pos at the last decision about a call */
 	bool packed;	     /* the layout of this run, or of the last */
 	bool signalled_valid;
-	uint8_t armed;	     /* enum vhu_arm */
+	uint8_t armed; /* enum vhu_arm */
 	uint32_t serial_seen;
 	uint32_t nr_shadow; /* chains that were given back since the last publication */
 	uint32_t shadow_max;

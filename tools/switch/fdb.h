@@ -10,9 +10,11 @@
 #ifndef SW_FDB_H
 #define SW_FDB_H
 
+#include <endian.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 #include "switch/vlan.h"
 
@@ -33,9 +35,12 @@ void sw_fdb_free(struct sw_fdb *fdb);
 /* Address and VLAN as one word; the address in the order of its bytes. */
 static inline uint64_t sw_fdb_key(const uint8_t mac[6], unsigned int vlan)
 {
-	return (uint64_t)mac[0] << 40 | (uint64_t)mac[1] << 32 | (uint64_t)mac[2] << 24 |
-	       (uint64_t)mac[3] << 16 | (uint64_t)mac[4] << 8 | mac[5] |
-	       (uint64_t)(vlan & 0xfff) << 48;
+	uint32_t high;
+	uint16_t low;
+
+	memcpy(&high, mac, sizeof(high));
+	memcpy(&low, mac + sizeof(high), sizeof(low));
+	return (uint64_t)be32toh(high) << 16 | be16toh(low) | (uint64_t)(vlan & 0xfff) << 48;
 }
 
 /* Any thread. The port, or -1. */

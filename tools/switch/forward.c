@@ -45,17 +45,32 @@ static int publish(struct sw_dest *dest)
 	return ret;
 }
 
+/* The receiver has taken frames: those that it let wait are paid off. */
+static void note_pushed(struct sw_dest *dest, const struct vhu_net_frame *const *frames,
+			unsigned int nr)
+{
+	struct sw_touch *touch = dest->touch;
+
+	for (unsigned int i = 0; i < nr; i++)
+		dest->bytes += frames[i]->len;
+	dest->frames += nr;
+	touch->is_stuck = false;
+	touch->owed -= nr < touch->owed ? nr : touch->owed;
+}
+
 /*
  * The receive ring is full. What is there is published, so that the guest can make room, and it
- * gets a moment for that. Who let that moment pass gets no other until it has taken a frame.
+ * gets a moment for that. Who lets that moment pass gets another only once it has taken some frames, and
+ * more of them each time: nobody else's frames wait for it for more than a small share of the time.
  */
 static int push_again(struct sw_forward *fwd, struct sw_dest *dest,
 		      const struct vhu_net_frame *frame)
 {
+	struct sw_touch *touch = dest->touch;
 	uint64_t deadline;
 	int ret;
 
-	if (dest->touch->is_stuck || sender_is_spoilt(fwd))
+	if (touch->is_stuck || touch->owed || sender_is_spoilt(fwd))
 		return -ENOSPC;
 	ret = publish(dest);
 	if (ret)
@@ -63,48 +78,89 @@ static int push_again(struct sw_forward *fwd, struct sw_dest *dest,
 	deadline = now_ns() + SW_RETRY_NS;
 	do {
 		ret = dest->queue->port->ops->push(dest->queue, frame);
-		if (ret != -ENOSPC)
+		if (ret != -ENOSPC) {
+			touch->debt = 0;
 			return ret;
+		}
 		sched_yield();
 	} while (now_ns() < deadline);
-	dest->touch->is_stuck = true;
+	touch->is_stuck = true;
+	touch->debt = touch->debt ? touch->debt * 2 : SW_OWED_MIN;
+	if (touch->debt > SW_OWED_MAX)
+		touch->debt = SW_OWED_MAX;
+	touch->owed = touch->debt;
 	return ret;
 }
 
-static void count_failure(struct sw_dest *dest, int err)
+static void count_failures(struct sw_dest *dest, int err, unsigned int nr)
 {
 	struct sw_counters *counters = dest->counters;
 
 	switch (err) {
 	case -ENOSPC:
 	case -EAGAIN:
-		sw_count(&counters->tx_drop_rx_full, 1);
+		sw_count(&counters->tx_drop_rx_full, nr);
 		break;
 	case -EMSGSIZE:
-		sw_count(&counters->tx_drop_too_big, 1);
+		sw_count(&counters->tx_drop_too_big, nr);
 		break;
 	case -ENOTCONN:
-		sw_count(&counters->tx_drop_not_ready, 1);
+		sw_count(&counters->tx_drop_not_ready, nr);
 		break;
 	default:
-		sw_count(&counters->tx_drop_error, 1);
+		sw_count(&counters->tx_drop_error, nr);
 	}
 }
 
+/* Pushes one frame into a destination whose lock is ours. */
 static int push(struct sw_forward *fwd, struct sw_dest *dest, const struct vhu_net_frame *frame)
 {
 	int ret = dest->queue->port->ops->push(dest->queue, frame);
 
 	if (ret == -ENOSPC)
 		ret = push_again(fwd, dest, frame);
-	if (ret) {
-		count_failure(dest, ret);
-		return ret;
+	if (ret)
+		count_failures(dest, ret, 1);
+	else
+		note_pushed(dest, &frame, 1);
+	return ret;
+}
+
+/* As many as go in without a wait; if not even the first did, why. */
+static int push_some(const struct sw_dest *dest, const struct vhu_net_frame *const *frames,
+		     unsigned int nr)
+{
+	const struct sw_port_ops *ops = dest->queue->port->ops;
+	int ret;
+
+	if (ops->push_burst)
+		return ops->push_burst(dest->queue, frames, nr);
+	ret = ops->push(dest->queue, frames[0]);
+	return ret ? ret : 1;
+}
+
+/* Pushes what waits, into a destination whose lock is ours. */
+static void push_waiting(struct sw_forward *fwd, struct sw_dest *dest)
+{
+	const struct vhu_net_frame *const *frame = dest->waiting;
+	unsigned int left = dest->nr_waiting, done;
+	int ret;
+
+	for (dest->nr_waiting = 0; left; left -= done, frame += done) {
+		ret = push_some(dest, frame, left);
+		if (ret == -ENOSPC) {
+			ret = push_again(fwd, dest, *frame);
+			ret = ret ? ret : 1;
+		}
+		if (ret > 0) {
+			done = (unsigned int)ret;
+			note_pushed(dest, frame, done);
+			continue;
+		}
+		/* who is gone, or full, takes none of the rest */
+		done = ret == -ENOTCONN || ret == -ENOSPC ? left : 1;
+		count_failures(dest, ret, done);
 	}
-	dest->touch->is_stuck = false;
-	dest->frames++;
-	dest->bytes += frame->len;
-	return 0;
 }
 
 struct emit {
@@ -117,16 +173,37 @@ static int emit(void *arg, const struct vhu_net_frame *frame)
 	struct emit *to = arg;
 	int ret = push(to->fwd, to->dest, frame);
 
-	/* a receiver that is gone, or stuck, takes none of the rest; it was counted with the first */
-	return ret == -ENOTCONN || (ret == -ENOSPC && to->dest->touch->is_stuck) ? ret : 0;
+	/* a receiver that is gone, or full, takes none of the rest; it was counted with the first */
+	return ret == -ENOTCONN || ret == -ENOSPC ? ret : 0;
 }
 
-static void push_fitting(struct sw_forward *fwd, struct sw_dest *dest,
-			 const struct vhu_net_frame *frame)
+static bool try_hold(struct sw_dest *dest)
+{
+	if (!dest->is_held)
+		dest->is_held = dest->queue->port->ops->trylock(dest->queue);
+	return dest->is_held;
+}
+
+/* For a frame that cannot wait for the burst's end. False: another worker did not let it go. */
+static bool hold(struct sw_dest *dest)
+{
+	for (int i = 0; i < SW_LOCK_TRIES && !try_hold(dest); i++)
+		sched_yield();
+	return dest->is_held;
+}
+
+/* A frame that was made for this destination, and is no more once this returns. */
+static void push_now(struct sw_forward *fwd, struct sw_dest *dest,
+		     const struct vhu_net_frame *frame)
 {
 	struct emit to = { .fwd = fwd, .dest = dest };
 	int ret;
 
+	if (!hold(dest)) {
+		sw_count(&dest->counters->tx_drop_busy, 1);
+		return;
+	}
+	push_waiting(fwd, dest); /* they came first */
 	if (vhu_net_fits(frame, dest->caps)) {
 		push(fwd, dest, frame);
 		return;
@@ -138,38 +215,46 @@ static void push_fitting(struct sw_forward *fwd, struct sw_dest *dest,
 		sw_count(&dest->counters->tx_drop_unfit, 1);
 }
 
-/* Publishes, or takes back if the sender's memory has vanished, whatever this burst has put anywhere. */
+/* Publishes, or takes back if the sender's memory has vanished, what this burst has for a queue. */
+static void finish_one(struct sw_forward *fwd, struct sw_dest *dest)
+{
+	push_waiting(fwd, dest);
+	if (sender_is_spoilt(fwd))
+		dest->queue->port->ops->rewind(dest->queue);
+	else
+		publish(dest);
+	dest->queue->port->ops->unlock(dest->queue);
+	dest->is_held = false;
+}
+
+/* The same for all of them; those that another worker holds after the others, and again, for a while. */
 static void finish(struct sw_forward *fwd)
 {
-	bool is_spoilt = sender_is_spoilt(fwd);
+	unsigned int left = fwd->nr_dests;
 
-	for (unsigned int i = 0; i < fwd->nr_dests; i++) {
-		struct sw_dest *dest = &fwd->dest[i];
+	for (int tries = 0; left && tries < SW_LOCK_TRIES; tries++) {
+		unsigned int busy = 0;
 
-		if (!dest->is_held)
-			continue;
-		if (is_spoilt)
-			dest->queue->port->ops->rewind(dest->queue);
-		else
-			publish(dest);
-		dest->queue->port->ops->unlock(dest->queue);
+		if (tries)
+			sched_yield();
+		for (unsigned int i = 0; i < left; i++) {
+			struct sw_dest *dest = &fwd->dest[i];
+
+			if (try_hold(dest))
+				finish_one(fwd, dest);
+			else if (busy++ != i)
+				fwd->dest[busy - 1] = *dest;
+		}
+		left = busy;
 	}
+	for (unsigned int i = 0; i < left; i++)
+		sw_count(&fwd->dest[i].counters->tx_drop_busy, fwd->dest[i].nr_waiting);
 	fwd->nr_dests = 0;
 	fwd->burst++;
 }
 
-static bool lock_patiently(struct sw_queue *queue)
-{
-	for (int i = 0; i < 20; i++) {
-		if (queue->port->ops->trylock(queue))
-			return true;
-		sched_yield();
-	}
-	return false;
-}
-
-/* The burst's hold on this queue; NULL: another worker did not let it go. */
-static struct sw_dest *hold(struct sw_forward *fwd, struct sw_queue *queue)
+/* What this burst has for a queue so far. */
+static struct sw_dest *dest_of(struct sw_forward *fwd, struct sw_queue *queue)
 {
 	struct sw_touch *touch = &queue->touch[fwd->worker];
 	struct sw_dest *dest;
@@ -178,22 +263,32 @@ static struct sw_dest *hold(struct sw_forward *fwd, struct sw_queue *queue)
 		if (fwd->nr_dests == SW_DESTS_MAX)
 			finish(fwd);
 		dest = &fwd->dest[fwd->nr_dests];
-		*dest = (struct sw_dest){
-			.queue = queue,
-			.touch = touch,
-			.counters = &queue->counters[fwd->worker],
-			.is_held = lock_patiently(queue),
-		};
-		if (dest->is_held)
-			dest->caps = queue->port->ops->caps(queue);
+		dest->queue = queue;
+		dest->touch = touch;
+		dest->counters = &queue->counters[fwd->worker];
+		dest->caps = queue->port->ops->caps(queue);
+		dest->is_held = false;
+		dest->nr_waiting = 0;
+		dest->frames = 0;
+		dest->bytes = 0;
 		touch->burst = fwd->burst;
 		touch->dest = fwd->nr_dests++;
 	}
-	dest = &fwd->dest[touch->dest];
-	if (dest->is_held)
-		return dest;
-	sw_count(&dest->counters->tx_drop_busy, 1);
-	return NULL;
+	return &fwd->dest[touch->dest];
+}
+
+/* A frame of the burst as it came: it waits for the others. */
+static void push_later(struct sw_forward *fwd, struct sw_dest *dest,
+		       const struct vhu_net_frame *frame)
+{
+	if (dest->nr_waiting == VHU_NET_BURST) {
+		if (!hold(dest)) {
+			sw_count(&dest->counters->tx_drop_busy, dest->nr_waiting);
+			dest->nr_waiting = 0;
+		}
+		push_waiting(fwd, dest);
+	}
+	dest->waiting[dest->nr_waiting++] = frame;
 }
 
 /* ---- One frame, one port ---- */
@@ -223,9 +318,14 @@ static unsigned int nth_up(const uint64_t up[2], unsigned int n)
 static struct sw_queue *choose_queue(struct sw_forward *fwd, struct sw_port *port)
 {
 	uint64_t up[2], from_up[2];
-	unsigned int nr = nr_up(port, up);
-	unsigned int index = fwd->from->index;
+	unsigned int index = fwd->from->index, nr;
 
+	up[0] = atomic_load_explicit(&port->tx_up[0], memory_order_relaxed);
+	up[1] = atomic_load_explicit(&port->tx_up[1], memory_order_relaxed);
+	/* one queue, as most ports have */
+	if (up[0] == 1 && !up[1])
+		return &port->queue[0];
+	nr = nr_up(port, up);
 	if (!nr)
 		return NULL;
 	if (nr > 1 && nr_up(fwd->from->port, from_up) == nr && up[index / 64] >> (index & 63) & 1)
@@ -279,9 +379,7 @@ static void to_port(struct sw_forward *fwd, struct sw_port *port)
 		sw_count(&port->queue[0].counters[fwd->worker].tx_drop_not_ready, 1);
 		return;
 	}
-	dest = hold(fwd, queue);
-	if (!dest)
-		return;
+	dest = dest_of(fwd, queue);
 	frame = dress(fwd, port);
 	if (!frame) {
 		sw_count(&dest->counters->tx_drop_unfit, 1);
@@ -292,17 +390,16 @@ static void to_port(struct sw_forward *fwd, struct sw_port *port)
 		sw_count(&dest->counters->tx_drop_mtu, 1);
 		return;
 	}
-	push_fitting(fwd, dest, frame);
+	if (frame == fwd->frame && vhu_net_fits(frame, dest->caps))
+		push_later(fwd, dest, frame);
+	else
+		push_now(fwd, dest, frame);
 }
 
 static void mirror(struct sw_forward *fwd)
 {
-	for (unsigned int i = 0; i < fwd->view->nr_mirrors; i++) {
-		struct sw_dest *dest = hold(fwd, &fwd->view->mirror[i]->queue[0]);
-
-		if (dest)
-			push(fwd, dest, fwd->frame);
-	}
+	for (unsigned int i = 0; i < fwd->view->nr_mirrors; i++)
+		push_later(fwd, dest_of(fwd, &fwd->view->mirror[i]->queue[0]), fwd->frame);
 }
 
 static void flood(struct sw_forward *fwd)
@@ -346,26 +443,46 @@ static bool is_admitted(struct sw_forward *fwd)
 	return false;
 }
 
+/* Learns where the frame comes from, unless the one before it said the same. */
+static void learn(struct sw_forward *fwd, const uint8_t *head)
+{
+	uint64_t key = sw_fdb_key(head + 6, fwd->judged.vlan);
+
+	if (key == fwd->source)
+		return;
+	fwd->source = key;
+	if (sw_fdb_learn(fwd->fdb, key, fwd->from->port->slot, fwd->view->nr_members,
+			 fwd->now_ms) == SW_LEARN_FIRST &&
+	    fwd->aging)
+		fwd->aging(fwd->arg);
+}
+
+/* The port that the frame is for, or NULL: nobody knows. Frames of a burst often go one way. */
+static struct sw_port *look_up(struct sw_forward *fwd, const uint8_t *head)
+{
+	uint64_t key = sw_fdb_key(head, fwd->judged.vlan);
+	int slot;
+
+	if (key == fwd->station)
+		return fwd->port;
+	slot = sw_fdb_lookup(fwd->fdb, key);
+	fwd->station = key;
+	fwd->port = slot >= 0 ? fwd->view->slot[slot] : NULL;
+	return fwd->port;
+}
+
 static void forward(struct sw_forward *fwd, const struct vhu_net_frame *frame)
 {
-	struct sw_port *port = NULL;
-	int slot = -1;
+	struct sw_port *port;
 
 	fwd->frame = frame;
 	fwd->variant_state[VARIANT_UNTAGGED] = 0;
 	fwd->variant_state[VARIANT_TAGGED] = 0;
 	if (!is_admitted(fwd))
 		return;
-	if (sw_fdb_learn(fwd->fdb, sw_fdb_key(frame->head + 6, fwd->judged.vlan),
-			 fwd->from->port->slot, fwd->view->nr_members,
-			 fwd->now_ms) == SW_LEARN_FIRST &&
-	    fwd->aging)
-		fwd->aging(fwd->arg);
+	learn(fwd, frame->head);
 	mirror(fwd);
-	if (!fwd->judged.is_group)
-		slot = sw_fdb_lookup(fwd->fdb, sw_fdb_key(frame->head, fwd->judged.vlan));
-	if (slot >= 0)
-		port = fwd->view->slot[slot];
+	port = fwd->judged.is_group ? NULL : look_up(fwd, frame->head);
 	if (!port)
 		flood(fwd);
 	else if (port == fwd->from->port)
@@ -385,6 +502,8 @@ void sw_forward_burst(struct sw_forward *fwd, const struct sw_view *view, struct
 	fwd->from = from;
 	fwd->counters = &from->counters[fwd->worker];
 	fwd->is_spoilt = false;
+	fwd->source = 0;
+	fwd->station = 0;
 	fwd->nr_dests = 0;
 	fwd->burst++; /* from 1: a queue that was never touched has 0 */
 	for (unsigned int i = 0; i < nr_frames; i++)

@@ -13,17 +13,26 @@
 enum {
 	SW_DESTS_MAX = 256,  /* queues that one burst may touch before it publishes */
 	SW_RETRY_NS = 50000, /* how long a full receive ring is waited for */
+	/* Frames that one who let that pass has to take before it is waited for again; doubled each time. */
+	SW_OWED_MIN = 32,
+	SW_OWED_MAX = 4096,
+	SW_LOCK_TRIES = 40, /* rounds past destinations that another worker holds */
 };
 
-/* A queue that this burst has put frames into. */
+/*
+ * A queue that this burst has frames for. They are put into its ring together, at the burst's end, so
+ * that its lock is held no longer than that takes.
+ */
 struct sw_dest {
 	struct sw_queue *queue;
 	struct sw_touch *touch;
 	struct sw_counters *counters;
 	uint32_t caps;
-	bool is_held;	 /* its lock is ours */
-	uint64_t frames; /* pushed and not yet published */
+	bool is_held;		 /* its lock is ours */
+	unsigned int nr_waiting; /* frames of the burst as they came, not pushed yet */
+	uint64_t frames;	 /* pushed and not yet published */
 	uint64_t bytes;
+	const struct vhu_net_frame *waiting[VHU_NET_BURST];
 };
 
 /* A worker's own. */
@@ -39,7 +48,10 @@ struct sw_forward {
 	const struct sw_view *view;
 	struct sw_queue *from;
 	struct sw_counters *counters;
-	bool is_spoilt; /* the sender's memory has vanished */
+	bool is_spoilt;	      /* the sender's memory has vanished */
+	uint64_t source;      /* the last frame's, as it was learnt; 0: none */
+	uint64_t station;     /* the last frame's destination, as it was looked up; 0: none */
+	struct sw_port *port; /* what that gave */
 	unsigned int nr_dests;
 	struct sw_dest dest[SW_DESTS_MAX];
 

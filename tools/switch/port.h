@@ -27,7 +27,9 @@ struct sw_port;
 struct sw_touch {
 	uint64_t burst; /* number of the burst that touched it last */
 	uint32_t dest;	/* its place among that burst's destinations */
-	bool is_stuck;	/* the last retry was in vain: no more of them until it takes a frame */
+	bool is_stuck;	/* it has taken no frame since it let a wait pass */
+	uint32_t owed;	/* frames that it has to take before it is waited for again */
+	uint32_t debt;	/* what it owed at first */
 };
 
 /* One queue pair. */
@@ -97,6 +99,9 @@ struct sw_port_ops {
 	bool (*trylock)(struct sw_queue *queue);
 	void (*unlock)(struct sw_queue *queue);
 	int (*push)(struct sw_queue *queue, const struct vhu_net_frame *frame);
+	/* Several in their order: how many, or the error of the first. May be NULL. */
+	int (*push_burst)(struct sw_queue *queue, const struct vhu_net_frame *const *frames,
+			  unsigned int nr);
 	int (*commit)(struct sw_queue *queue);
 	void (*rewind)(struct sw_queue *queue);
 	/* The worker has been told SW_ATTEND_RINGS; there is nothing to do just now. May be NULL. */

@@ -444,6 +444,12 @@ static int vhost_push(struct sw_queue *queue, const struct vhu_net_frame *frame)
 	return vhu_net_push(queue->tx, frame);
 }
 
+static int vhost_push_burst(struct sw_queue *queue, const struct vhu_net_frame *const *frames,
+			    unsigned int nr)
+{
+	return vhu_net_push_burst(queue->tx, frames, nr);
+}
+
 static int vhost_commit(struct sw_queue *queue)
 {
 	return vhu_net_commit(queue->tx);
@@ -467,6 +473,7 @@ const struct sw_port_ops sw_port_vhost_ops = {
 	.trylock = vhost_trylock,
 	.unlock = vhost_unlock,
 	.push = vhost_push,
+	.push_burst = vhost_push_burst,
 	.commit = vhost_commit,
 	.rewind = vhost_rewind,
 	.attend = vhost_attend,
