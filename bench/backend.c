@@ -85,12 +85,23 @@ static unsigned int sink(struct world *w)
 	return nr > 0 ? (unsigned int)nr : 0;
 }
 
+/* How many of nr frames that lie stride apart there was room for. */
+static unsigned int push(struct vhu_queue *rx, const struct vhu_net_frame *frames, unsigned int nr,
+			 unsigned int stride)
+{
+	const struct vhu_net_frame *list[VHU_NET_BURST];
+	int done;
+
+	for (unsigned int i = 0; i < nr; i++)
+		list[i] = &frames[i * stride];
+	done = vhu_net_push_burst(rx, list, nr);
+	return done > 0 ? (unsigned int)done : 0;
+}
+
 static unsigned int source(struct world *w)
 {
-	unsigned int nr = 0;
+	const unsigned int nr = push(w->port[0].rx, &w->frame, VHU_NET_BURST, 0);
 
-	while (nr < VHU_NET_BURST && vhu_net_push(w->port[0].rx, &w->frame) == 0)
-		nr++;
 	if (nr)
 		vhu_net_commit(w->port[0].rx);
 	return nr;
@@ -99,13 +110,13 @@ static unsigned int source(struct world *w)
 /* What has no room is dropped, as testpmd does. */
 static unsigned int carry(struct world *w, struct vhu_queue *tx, struct vhu_queue *rx)
 {
-	const struct vhu_net_frame *frames = vhu_net_burst_frames(w->burst);
 	const int nr = vhu_net_pull(tx, w->burst, VHU_NET_BURST);
 
-	for (int i = 0; i < nr; i++)
-		vhu_net_push(rx, &frames[i]);
-	if (nr > 0 && !vhu_net_is_poisoned(tx))
-		vhu_net_commit(rx);
+	if (nr > 0) {
+		push(rx, vhu_net_burst_frames(w->burst), (unsigned int)nr, 1);
+		if (!vhu_net_is_poisoned(tx))
+			vhu_net_commit(rx);
+	}
 	vhu_net_done(tx, w->burst);
 	return nr > 0 ? (unsigned int)nr : 0;
 }

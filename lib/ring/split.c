@@ -5,6 +5,7 @@
  */
 #include <ring/ring.h>
 
+#include <base/copy.h>
 #include <ring/chain.h>
 #include <ring/record.h>
 
@@ -162,6 +163,10 @@ static __attribute__((noinline)) unsigned int take_singles(struct vhu_queue *q,
 		    vhu_unlikely(
 			    !find_plain(&place, vhu_read_once(&word[0]), (uint32_t)rest, &segs[n])))
 			break;
+		if (kind)
+			vhu_prefetch_write(segs[n].host);
+		else
+			vhu_prefetch_read(segs[n].host);
 		stamp[id] = now;
 		used[n] = (struct vhu_returned){ .id = id };
 	}
