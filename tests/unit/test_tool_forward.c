@@ -280,6 +280,54 @@ static void vlans_are_kept_apart_and_tags_are_the_ports_affair(void **state)
 	assert_int_equal(bench->fake[4].counters[0].rx_drop_no_port, 1);
 }
 
+/* A burst of frames of 64 bytes on port 0, from and to stations by the last byte of their addresses. */
+static void send_burst(struct bench *bench, const uint8_t (*ways)[2], unsigned int nr)
+{
+	uint8_t bytes[MAX_SEEN][64] = { { 0 } };
+	struct vhu_net_frame frames[MAX_SEEN] = { { .len = 0 } };
+
+	for (unsigned int i = 0; i < nr; i++) {
+		const uint8_t to = ways[i][0], from = ways[i][1];
+		const uint8_t stations[12] = {
+			to == 0xff ? 0xff : 2, 0, 0, 0, 0, to, 2, 0, 0, 0, 0, from
+		};
+
+		memcpy(bytes[i], stations, sizeof(stations));
+		bytes[i][20] = (uint8_t)i;
+		frames[i] = (struct vhu_net_frame){ .len = 64, .head_len = 64, .head = bytes[i] };
+	}
+	sw_forward_burst(&bench->fwd, &bench->view, &bench->fake[0].queue[0], frames, nr);
+}
+
+/* What was decided for the frame before is good for the next one only if all of it is the same. */
+static void frames_of_a_burst_go_each_its_own_way_in_order(void **state)
+{
+	static const uint8_t unknown[3][2] = { { 9, 1 }, { 9, 1 }, { 9, 1 } };
+	static const uint8_t mixed[8][2] = { { 2, 1 },	  { 2, 1 },    { 3, 1 }, { 2, 1 },
+					     { 0xff, 1 }, { 0xff, 1 }, { 2, 7 }, { 2, 7 } };
+	static const uint8_t at_1[7] = { 0, 1, 3, 4, 5, 6, 7 }, at_2[3] = { 2, 4, 5 };
+	struct bench *bench = *state;
+
+	for (unsigned int i = 0; i < NR_PORTS; i++)
+		atomic_store(&bench->fake[i].port.tx_up[0], 1);
+	send_frame(bench, 1, 0xff, 2);
+	send_frame(bench, 2, 0xff, 3);
+	SAW(2, 1, 1, 2, 2);
+	send_burst(bench, unknown, 3);
+	SAW(0, 3, 3, 3, 3);
+	send_burst(bench, mixed, 8);
+	assert_int_equal(bench->fake[1].nr_seen, 7);
+	for (unsigned int i = 0; i < 7; i++)
+		assert_int_equal(bench->fake[1].seen[i][20], at_1[i]);
+	assert_int_equal(bench->fake[2].nr_seen, 3);
+	for (unsigned int i = 0; i < 3; i++)
+		assert_int_equal(bench->fake[2].seen[i][20], at_2[i]);
+	SAW(0, 7, 3, 2, 2);
+	/* and the other source was learnt too */
+	send_frame(bench, 1, 7, 2);
+	SAW(1, 0, 0, 0, 0);
+}
+
 static void a_full_ring_is_waited_for_once(void **state)
 {
 	struct bench *bench = *state;
@@ -416,6 +464,7 @@ int main(void)
 		TEST(a_frame_does_not_return_where_it_came_from),
 		TEST(a_station_moves_with_its_first_frame),
 		TEST(vlans_are_kept_apart_and_tags_are_the_ports_affair),
+		TEST(frames_of_a_burst_go_each_its_own_way_in_order),
 		TEST(a_full_ring_is_waited_for_once),
 		TEST(what_is_in_a_full_ring_is_published_before_waiting),
 		TEST(the_mtu_of_a_port_is_kept_by_the_sender),

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <sched.h>
+#include <string.h>
 #include <time.h>
 
 #include "switch/forward.h"
@@ -250,6 +251,7 @@ static void finish(struct sw_forward *fwd)
 	for (unsigned int i = 0; i < left; i++)
 		sw_count(&fwd->dest[i].counters->tx_drop_busy, fwd->dest[i].nr_waiting);
 	fwd->nr_dests = 0;
+	fwd->same = NULL;
 	fwd->burst++;
 }
 
@@ -367,7 +369,28 @@ static const struct vhu_net_frame *dress(struct sw_forward *fwd, const struct sw
 	return fwd->frame;
 }
 
-static void to_port(struct sw_forward *fwd, struct sw_port *port)
+/* Whether what was decided depends on nothing but the Ethernet header, as long as no offload is asked for. */
+static bool is_for_all_alike(const struct sw_forward *fwd, const struct sw_port *port)
+{
+	return !fwd->view->nr_mirrors && fwd->from->port->spec.vlans.mode == SW_VLAN_UNAWARE &&
+	       port->spec.vlans.mode == SW_VLAN_UNAWARE &&
+	       atomic_load_explicit(&port->tx_up[0], memory_order_relaxed) == 1 &&
+	       !atomic_load_explicit(&port->mtu, memory_order_relaxed);
+}
+
+static bool has_same_header(const uint8_t *a, const uint8_t *b)
+{
+	uint64_t a_to, a_from, b_to, b_from;
+
+	memcpy(&a_to, a, sizeof(a_to));
+	memcpy(&b_to, b, sizeof(b_to));
+	memcpy(&a_from, a + SW_ETH_LEN - sizeof(a_from), sizeof(a_from));
+	memcpy(&b_from, b + SW_ETH_LEN - sizeof(b_from), sizeof(b_from));
+	return !((a_to ^ b_to) | (a_from ^ b_from));
+}
+
+/* The destination if the frame waits there as it came; NULL: it was dealt with otherwise. */
+static struct sw_dest *to_port(struct sw_forward *fwd, struct sw_port *port)
 {
 	struct sw_queue *queue = choose_queue(fwd, port);
 	const struct vhu_net_frame *frame;
@@ -377,23 +400,25 @@ static void to_port(struct sw_forward *fwd, struct sw_port *port)
 	if (!queue) {
 		/* NOLINTNEXTLINE(clang-analyzer-core.NullDereference): a port in the view has queues */
 		sw_count(&port->queue[0].counters[fwd->worker].tx_drop_not_ready, 1);
-		return;
+		return NULL;
 	}
 	dest = dest_of(fwd, queue);
 	frame = dress(fwd, port);
 	if (!frame) {
 		sw_count(&dest->counters->tx_drop_unfit, 1);
-		return;
+		return NULL;
 	}
 	mtu = atomic_load_explicit(&port->mtu, memory_order_relaxed);
 	if (mtu && !sw_frame_keeps_mtu(frame, mtu)) {
 		sw_count(&dest->counters->tx_drop_mtu, 1);
-		return;
+		return NULL;
 	}
-	if (frame == fwd->frame && vhu_net_fits(frame, dest->caps))
-		push_later(fwd, dest, frame);
-	else
+	if (frame != fwd->frame || !vhu_net_fits(frame, dest->caps)) {
 		push_now(fwd, dest, frame);
+		return NULL;
+	}
+	push_later(fwd, dest, frame);
+	return dest;
 }
 
 static void mirror(struct sw_forward *fwd)
@@ -475,6 +500,12 @@ static void forward(struct sw_forward *fwd, const struct vhu_net_frame *frame)
 {
 	struct sw_port *port;
 
+	if (fwd->same && !(frame->hdr.flags | frame->hdr.gso_type) &&
+	    has_same_header(frame->head, fwd->same_head)) {
+		push_later(fwd, fwd->same, frame);
+		return;
+	}
+	fwd->same = NULL;
 	fwd->frame = frame;
 	fwd->variant_state[VARIANT_UNTAGGED] = 0;
 	fwd->variant_state[VARIANT_TAGGED] = 0;
@@ -489,8 +520,11 @@ static void forward(struct sw_forward *fwd, const struct vhu_net_frame *frame)
 		sw_count(&fwd->counters->rx_drop_same_port, 1);
 	else if (!sw_vlans_has(&port->spec.vlans, fwd->judged.vlan))
 		sw_count(&fwd->counters->rx_drop_vlan, 1);
-	else
+	else if (!is_for_all_alike(fwd, port))
 		to_port(fwd, port);
+	else
+		fwd->same = to_port(fwd, port);
+	fwd->same_head = frame->head;
 }
 
 void sw_forward_burst(struct sw_forward *fwd, const struct sw_view *view, struct sw_queue *from,
@@ -504,6 +538,7 @@ void sw_forward_burst(struct sw_forward *fwd, const struct sw_view *view, struct
 	fwd->is_spoilt = false;
 	fwd->source = 0;
 	fwd->station = 0;
+	fwd->same = NULL;
 	fwd->nr_dests = 0;
 	fwd->burst++; /* from 1: a queue that was never touched has 0 */
 	for (unsigned int i = 0; i < nr_frames; i++)

@@ -52,6 +52,9 @@ struct sw_forward {
 	uint64_t source;      /* the last frame's, as it was learnt; 0: none */
 	uint64_t station;     /* the last frame's destination, as it was looked up; 0: none */
 	struct sw_port *port; /* what that gave */
+	struct sw_dest
+		*same; /* where a frame with the Ethernet header at same_head goes; NULL: unknown */
+	const uint8_t *same_head;
 	unsigned int nr_dests;
 	struct sw_dest dest[SW_DESTS_MAX];
 
