@@ -297,7 +297,7 @@ int vhu_net_pull(struct vhu_queue *queue, struct vhu_net_burst *burst, unsigned 
 	/* what finds no room, or takes too long, comes with the next pull */
 	for (uint32_t i = 0; i < max && steps <= VHU_STEPS_MAX && has_room(burst); i++) {
 		i += pull_plain(queue, burst, max - i, &nr);
-		if (i == max || !has_room(burst))
+		if (i == max || queue->dry || !has_room(burst))
 			break;
 		step = pull_any(queue, burst, &nr);
 		if (!step)

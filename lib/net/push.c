@@ -280,7 +280,11 @@ int vhu_net_push_burst(struct vhu_queue *queue, const struct vhu_net_frame *cons
 		done += pushed;
 		if (pushed || done == nr)
 			continue;
-		err = push_any(queue, view, frames[done]);
+		/* even a frame that needs several buffers has had all there are */
+		if (queue->dry)
+			err = vhu_read_once(&queue->fault) ? -ENOTCONN : -ENOSPC;
+		else
+			err = push_any(queue, view, frames[done]);
 		if (err)
 			return done ? (int)done : err;
 		done++;

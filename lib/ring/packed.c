@@ -279,11 +279,13 @@ static __attribute__((noinline)) unsigned int take_singles(struct vhu_queue *q,
 	for (n = 0; n < max; n++, d++) {
 		const uint64_t *word = (const uint64_t *)(const void *)d;
 		uint64_t rest;
-		uint32_t id;
-
 		/* acquire, pairs with the driver's store to the flags: the rest before those */
-		if ((vhu_load_acquire(&d->flags) & any) != wanted)
+		uint32_t flags = vhu_load_acquire(&d->flags), id;
+
+		if ((flags & any) != wanted) {
+			q->dry = (flags ^ wanted) & (VHU_DESC_F_AVAIL | VHU_DESC_F_USED);
 			break;
+		}
 		rest = vhu_read_once(&word[1]);
 		id = (uint16_t)(rest >> 32);
 		if (vhu_unlikely(id >= num) || vhu_unlikely(stamp[id] == now) ||
@@ -345,7 +347,7 @@ unsigned int vhu_packed_take_plain(struct vhu_queue *q, const struct vhu_view *v
 			segs += nr;
 			left.places -= nr;
 			left.nr_segs -= nr;
-			if (!take_several(q, view, segs, &left, write, &took))
+			if (q->dry || !take_several(q, view, segs, &left, write, &took))
 				break;
 			n++;
 		}

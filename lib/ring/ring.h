@@ -165,6 +165,7 @@ struct vhu_queue {
 	uint32_t serial_seen;
 	uint32_t nr_shadow; /* chains that were given back since the last publication */
 	uint32_t shadow_max;
+	bool dry;	    /* the last taking of plain chains ended since no more were available */
 	uint32_t nr_stamps; /* num of the run that prepared them */
 	bool any_writable;  /* there was something to write in one of them */
 	struct vhu_returned *shadow;
@@ -281,7 +282,8 @@ static inline int vhu_ring_take(struct vhu_queue *q, const struct vhu_view *view
  * read, as the caller says), none of it is empty, each descriptor's buffer is contiguous in our
  * address space. They are noted as used with length 0 at once, the newest last in q->shadow, where
  * that can be changed. Stops before the first chain that is anything else, or wrong, or longer than
- * segs has room for: vhu_ring_take() tells. The number taken; segs has the pieces of all, one chain after
+ * segs has room for: vhu_ring_take() tells; or where there is none, which q->dry says, so that nobody
+ * need look again at what the driver is writing. The number taken; segs has the pieces of all, one chain after
  * another.
  */
 static inline unsigned int vhu_ring_take_plain(struct vhu_queue *q, const struct vhu_view *view,
@@ -289,6 +291,7 @@ static inline unsigned int vhu_ring_take_plain(struct vhu_queue *q, const struct
 					       unsigned int max, bool write)
 {
 	max = vhu_min_u32(max, q->shadow_max - q->nr_shadow);
+	q->dry = false;
 	/* a record wants to see each chain by itself */
 	if (vhu_unlikely(!max || q->inflight))
 		return 0;

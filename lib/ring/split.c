@@ -202,9 +202,12 @@ unsigned int vhu_split_take_plain(struct vhu_queue *q, const struct vhu_view *vi
 	uint32_t nr;
 
 	if (have < max) {
-		if (!look(q, view))
+		if (!look(q, view)) {
+			q->dry = true;
 			return 0;
+		}
 		have = (uint16_t)(q->avail_seen - q->avail_pos);
+		q->dry = have <= max;
 	}
 	max = vhu_min_u32(max, have);
 	for (; n < max && nr_segs; n++, segs += nr, nr_segs -= nr) {
@@ -219,6 +222,7 @@ unsigned int vhu_split_take_plain(struct vhu_queue *q, const struct vhu_view *vi
 		if (!nr)
 			break;
 	}
+	q->dry &= n == max;
 	q->any_writable |= write && n;
 	return n;
 }
