@@ -214,6 +214,17 @@ static void the_mtu_holds_for_what_leaves(void **state)
 						.csum_offset = 16 };
 	assert_true(sw_frame_keeps_mtu(&made->frame, 1500));
 	assert_false(sw_frame_keeps_mtu(&made->frame, 1499));
+	/* Or as its fragments: 20 of IP and 1480 of the datagram; 40 of IPv6, 8 more, and as many. */
+	made->frame.hdr.gso_type = VHU_NET_GSO_UDP;
+	made->frame.hdr.gso_size = 1480;
+	made->frame.hdr.csum_offset = 6;
+	assert_true(sw_frame_keeps_mtu(&made->frame, 1500));
+	assert_false(sw_frame_keeps_mtu(&made->frame, 1499));
+	made->bytes[12] = 0x86;
+	made->bytes[13] = 0xdd;
+	made->frame.hdr.csum_start = 54;
+	assert_true(sw_frame_keeps_mtu(&made->frame, 1528));
+	assert_false(sw_frame_keeps_mtu(&made->frame, 1527));
 }
 
 static void a_flow_stays_together_and_flows_are_spread(void **state)

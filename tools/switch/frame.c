@@ -187,7 +187,9 @@ bool sw_frame_keeps_mtu(const struct vhu_net_frame *frame, unsigned int mtu)
 	case VHU_NET_GSO_NONE:
 		return frame->len - at <= mtu;
 	case VHU_NET_GSO_UDP:
-		return true; /* fragments are made as small as need be */
+		/* A fragment repeats what comes before UDP; IPv6 has a header for it (RFC 8200, 4.5). */
+		l4_len = type == TYPE_IPV6 ? 8 : 0;
+		break;
 	case VHU_NET_GSO_UDP_L4:
 		break;
 	default:
