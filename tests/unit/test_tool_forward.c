@@ -354,6 +354,56 @@ static void a_full_ring_is_waited_for_once(void **state)
 	assert_int_equal(full->counters[0].tx_drop_rx_full, 2);
 }
 
+/* Whoever never empties its ring costs the others one look a burst, and no wait but the first. */
+static void a_full_receiver_is_tried_once_a_burst(void **state)
+{
+	static const uint8_t ways[32][2] = { { 2, 1 }, { 3, 1 }, { 2, 1 },
+					     { 2, 1 }, { 3, 1 }, { 2, 1 } };
+	struct bench *bench = *state;
+	struct fake *full = &bench->fake[1], *other = &bench->fake[2];
+	unsigned int pushes;
+
+	send_frame(bench, 1, 0xff, 2);
+	send_frame(bench, 2, 0xff, 3);
+	full->room = 0;
+	send_frame(bench, 0, 2, 1);
+	assert_true(full->touch[0].is_stuck);
+	pushes = full->pushes;
+	other->counters[0].tx_frames = 0;
+	full->counters[0].tx_drop_rx_full = 0;
+	for (unsigned int i = 0; i < 100; i++)
+		send_burst(bench, ways, 6);
+	assert_int_equal(full->pushes, pushes + 100);
+	assert_int_equal(full->counters[0].tx_drop_rx_full, 400);
+	assert_int_equal(other->counters[0].tx_frames, 200);
+}
+
+/* Taking one frame now and then does not buy another wait each time. */
+static void who_let_a_wait_pass_has_to_take_frames_first(void **state)
+{
+	struct bench *bench = *state;
+	struct fake *slow = &bench->fake[1];
+	unsigned int pushes;
+
+	send_frame(bench, 1, 0xff, 2);
+	slow->room = 0;
+	send_frame(bench, 0, 2, 1);
+	for (unsigned int i = 0; i + 1 < SW_OWED_MIN; i++) {
+		slow->room = 1;
+		send_frame(bench, 0, 2, 1);
+		pushes = slow->pushes;
+		send_frame(bench, 0, 2, 1);
+		assert_int_equal(slow->pushes, pushes + 1);
+	}
+	/* that was all but one; with this one it is waited for again, in vain, and owes twice as many */
+	slow->room = 1;
+	send_frame(bench, 0, 2, 1);
+	pushes = slow->pushes;
+	send_frame(bench, 0, 2, 1);
+	assert_true(slow->pushes > pushes + 1);
+	assert_int_equal(slow->touch[0].owed, 2 * SW_OWED_MIN);
+}
+
 static void what_is_in_a_full_ring_is_published_before_waiting(void **state)
 {
 	struct bench *bench = *state;
@@ -466,6 +516,8 @@ int main(void)
 		TEST(vlans_are_kept_apart_and_tags_are_the_ports_affair),
 		TEST(frames_of_a_burst_go_each_its_own_way_in_order),
 		TEST(a_full_ring_is_waited_for_once),
+		TEST(a_full_receiver_is_tried_once_a_burst),
+		TEST(who_let_a_wait_pass_has_to_take_frames_first),
 		TEST(what_is_in_a_full_ring_is_published_before_waiting),
 		TEST(the_mtu_of_a_port_is_kept_by_the_sender),
 		TEST(a_port_without_a_ring_drops_what_is_meant_for_it),
