@@ -157,12 +157,12 @@ static enum vhu_net_drop make_frame(const struct vhu_view *view, const struct vh
 }
 
 /* The same of one piece, as most are. */
-static VHU_ALWAYS_INLINE enum vhu_net_drop
-make_plain(const struct vhu_view *view, const struct vhu_seg *seg, const struct mould *mould)
+static VHU_ALWAYS_INLINE enum vhu_net_drop make_plain(const struct vhu_view *view,
+						      const struct vhu_seg *seg,
+						      struct vhu_net_frame *frame,
+						      struct head *head, struct iovec *iov)
 {
 	const uint32_t hdr_len = view->hdr_len;
-	struct vhu_net_frame *frame = mould->frame;
-	struct iovec *iov = mould->iov;
 	const uint8_t *bytes = seg->host;
 	uint32_t head_len, len;
 
@@ -179,10 +179,10 @@ make_plain(const struct vhu_view *view, const struct vhu_seg *seg, const struct 
 	if (vhu_unlikely(!head_len))
 		return VHU_NET_DROP_BAD_HDR;
 	bytes += hdr_len;
-	vhu_copy(mould->head->bytes, bytes, head_len);
+	vhu_copy(head->bytes, bytes, head_len);
 	frame->head_len = (uint16_t)head_len;
 	frame->nr_iov = 0;
-	frame->head = mould->head->bytes;
+	frame->head = head->bytes;
 	frame->iov = iov;
 	if (head_len < len) {
 		frame->nr_iov = 1;
@@ -218,32 +218,37 @@ static unsigned int pull_plain(struct vhu_queue *queue, struct vhu_net_burst *bu
 			       unsigned int max, unsigned int *nr)
 {
 	const struct vhu_view *view = burst->view;
-	struct mould mould = next_mould(burst, *nr);
+	struct vhu_net_frame *frame = &burst->frames[*nr];
+	struct head *head = &burst->heads[*nr];
+	struct iovec *iov = &burst->iov[burst->nr_iov];
 	const struct vhu_seg *seg = burst->segs;
 	unsigned int taken =
 		vhu_ring_take_plain(queue, view, burst->segs, VHU_CHAIN_MAX, max, false);
 
 	for (unsigned int i = 0; i < taken; i++) {
-		const struct vhu_seg *first = seg++;
 		enum vhu_net_drop drop;
-		uint32_t len;
 
-		if (vhu_likely(!first->more)) {
-			drop = make_plain(view, first, &mould);
+		if (vhu_likely(!seg->more)) {
+			drop = make_plain(view, seg, frame, head, iov);
+			seg++;
 		} else {
+			const struct mould mould = { frame, head, iov };
+			const struct vhu_seg *first = seg;
+			uint32_t len;
+
 			seg = vhu_plain_end(first, &len);
 			drop = make_frame(view, first, len, (uint32_t)(seg - first), &mould);
 		}
 		if (vhu_likely(drop == VHU_NET_DROP_END)) {
-			mould.iov += mould.frame->nr_iov;
-			mould.frame++;
-			mould.head++;
+			iov += frame->nr_iov;
+			frame++;
+			head++;
 		} else {
 			burst->drops[drop]++;
 		}
 	}
-	burst->nr_iov = (unsigned int)(mould.iov - burst->iov);
-	*nr = (unsigned int)(mould.frame - burst->frames);
+	burst->nr_iov = (unsigned int)(iov - burst->iov);
+	*nr = (unsigned int)(frame - burst->frames);
 	return taken;
 }
 
