@@ -93,7 +93,7 @@ static unsigned int push(struct vhu_queue *rx, const struct vhu_net_frame *frame
 	int done;
 
 	for (unsigned int i = 0; i < nr; i++)
-		list[i] = &frames[i * stride];
+		list[i] = &frames[(size_t)i * stride];
 	done = vhu_net_push_burst(rx, list, nr);
 	return done > 0 ? (unsigned int)done : 0;
 }

@@ -127,7 +127,7 @@ static enum vhu_net_drop make_frame(const struct vhu_view *view, const struct vh
 	struct cursor cursor = { .seg = segs, .off = 0 };
 	struct vhu_net_frame *frame = mould->frame;
 	struct iovec *iov = mould->iov;
-	struct vhu_virtio_net_hdr raw;
+	struct vhu_virtio_net_hdr raw = { 0 };
 	uint32_t left;
 
 	if (len < view->hdr_len || len - view->hdr_len < MIN_FRAME)
