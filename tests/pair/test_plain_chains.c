@@ -677,6 +677,65 @@ static void frames_that_want_more_buffers_than_can_be_change_nothing(void **stat
 	}
 }
 
+/* Pushes one frame. How many chains were looked at for it, those that went back included. */
+static unsigned int chains_looked_at(uint32_t len)
+{
+	unsigned int nr = 0;
+
+	memset(lane.queue->shadow, 0xff, lane.queue->shadow_max * sizeof(*lane.queue->shadow));
+	make_frame(0, len, len);
+	assert_int_equal(vhu_net_push_burst(lane.queue, frame_ptrs, 1), 1);
+	while (nr < lane.queue->shadow_max && lane.queue->shadow[nr].id != UINT32_MAX)
+		nr++;
+	assert_int_equal(vhu_net_commit(lane.queue), 0);
+	return nr;
+}
+
+/* Buffers of several pieces, of which the first has room for a header only, and yet mergeable. */
+static void buffers_are_guessed_by_all_of_their_pieces(void **state)
+{
+	uint64_t gpa;
+
+	begin(state, false, 0, 256, 0, 0);
+	gpa = slots_gpa;
+	for (unsigned int i = 0; i < 100; i++) {
+		struct drv_seg segs[2] = { { gpa, HDR, true }, { gpa + 16, 2048 - HDR, true } };
+
+		assert_true(drv_ring_add(lane.split, segs, 2, i) >= 0);
+		gpa += 4096;
+	}
+	drv_ring_publish(lane.split);
+	for (unsigned int i = 0; i < 5; i++)
+		assert_int_equal(chains_looked_at(1514), 1);
+	/* larger than one: learnt by the first */
+	assert_in_range(chains_looked_at(4000), 2, 3);
+	for (unsigned int i = 0; i < 5; i++)
+		assert_int_equal(chains_looked_at(4000), 2);
+	assert_int_equal(chains_looked_at(1514), 1);
+}
+
+/* A small buffer is forgotten when larger ones have come, or another driver. */
+static void guess_of_a_small_buffer_does_not_last(void **state)
+{
+	begin(state, false, 0, 256, 0, 0);
+	for (unsigned int i = 0; i < 100; i++) {
+		struct drv_seg seg = { slots_gpa + i * 4096ull, i ? 2048 : 16, true };
+
+		assert_true(drv_ring_add(lane.split, &seg, 1, i) >= 0);
+	}
+	drv_ring_publish(lane.split);
+	chains_looked_at(1514);
+	assert_int_not_equal(lane.queue->buffer_len, 0);
+	chains_looked_at(1514);
+	for (unsigned int i = 0; i < 5; i++)
+		assert_int_equal(chains_looked_at(1514), 1);
+	assert_in_range(chains_looked_at(4000), 2, 3);
+	assert_int_not_equal(lane.queue->buffer_len, 0);
+	drv_start_ring(&p->drv, 0, drv_stop_ring(&p->drv, 0));
+	fixture_settle();
+	assert_int_equal(lane.queue->buffer_len, 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -687,6 +746,8 @@ int main(void)
 		packed_test(shadow_that_is_full_takes_no_more),
 		packed_test(burst_that_a_stop_ends_comes_again),
 		packed_test(frames_that_want_more_buffers_than_can_be_change_nothing),
+		packed_test(buffers_are_guessed_by_all_of_their_pieces),
+		packed_test(guess_of_a_small_buffer_does_not_last),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
