@@ -736,6 +736,32 @@ static void guess_of_a_small_buffer_does_not_last(void **state)
 	assert_int_equal(lane.queue->buffer_len, 0);
 }
 
+/* Twice round a small table is no work for nothing, whatever room there is for pieces. */
+static void loop_is_left_after_its_table_has_been_read_once(void **state)
+{
+	static struct vhu_seg segs[VHU_CHAIN_MAX];
+	const struct vhu_view *view;
+	struct vhu_chain chain;
+	unsigned int nr = 0;
+
+	begin(state, false, 1, 4, 0, 0);
+	for (uint16_t i = 0; i < 4; i++)
+		lane.split->desc[i] =
+			(struct drv_desc){ slots_gpa, 100, DRV_DESC_NEXT, (uint16_t)((i + 1) % 4) };
+	drv_ring_add_head(lane.split, 0);
+	drv_ring_publish(lane.split);
+	view = vhu_queue_view(lane.queue);
+	assert_int_equal(vhu_ring_take_plain(lane.queue, view, segs, VHU_CHAIN_MAX, 32, false), 0);
+	while (nr < VHU_CHAIN_MAX && segs[nr].host)
+		nr++;
+	assert_int_equal(nr, 4);
+	assert_int_equal(vhu_ring_take(lane.queue, view, segs, VHU_CHAIN_MAX, &chain), 1);
+	assert_int_equal(chain.fault, VHU_FAULT_LOOP);
+	vhu_ring_return(lane.queue, &chain, 0);
+	vhu_ring_publish(lane.queue, view);
+	assert_int_equal(drv_ring_used_idx(lane.split), 1);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -748,6 +774,7 @@ int main(void)
 		packed_test(frames_that_want_more_buffers_than_can_be_change_nothing),
 		packed_test(buffers_are_guessed_by_all_of_their_pieces),
 		packed_test(guess_of_a_small_buffer_does_not_last),
+		packed_test(loop_is_left_after_its_table_has_been_read_once),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
