@@ -242,15 +242,19 @@ static VHU_ALWAYS_INLINE unsigned int push_plain(struct vhu_queue *queue,
 		}
 		nr_buffers =
 			share_out(&seg, (unsigned int)(end - used), view->mergeable, need, used);
-		if (view->mergeable)
-			queue->buffer_len = first->len;
+		if (view->mergeable && nr_buffers != 1)
+			vhu_plain_end(first, &queue->buffer_len);
 		if (!nr_buffers)
 			break;
 		fill_pieces(view, first, nr_buffers, frame);
 		used += nr_buffers;
 	}
-	if (used < end)
+	if (used < end) {
+		/* too many for the frames: they are larger than the one that the guess is from */
+		if (i == nr)
+			vhu_plain_end(segs, &queue->buffer_len);
 		vhu_ring_put_back(queue, view, (unsigned int)(end - used));
+	}
 	return i;
 }
 

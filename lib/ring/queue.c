@@ -114,6 +114,7 @@ void vhu_queue_start(struct vhu_queue *q, const struct vhu_view *view, uint32_t 
 	q->serial_seen = view->serial - 1;
 	q->nr_shadow = 0;
 	q->any_writable = false;
+	q->buffer_len = 0;
 	vhu_queue_forget_faults(q);
 }
 

@@ -169,10 +169,9 @@ struct vhu_queue {
 	uint32_t nr_stamps; /* num of the run that prepared them */
 	bool any_writable;  /* there was something to write in one of them */
 	struct vhu_returned *shadow;
-	uint16_t *stamp; /* by id: the publication that it was last taken for */
-	uint16_t now;	 /* the next publication's; never 0 */
-	uint32_t
-		buffer_len; /* of the last plain chain that was written: the next ones' too, mostly */
+	uint16_t *stamp;     /* by id: the publication that it was last taken for */
+	uint16_t now;	     /* the next publication's; never 0 */
+	uint32_t buffer_len; /* of a plain chain that was too small for a frame; 0: they do */
 	struct vhu_inflight_ring *inflight; /* NULL: nothing is recorded; see record.h */
 
 	uint32_t locked; /* atomic */

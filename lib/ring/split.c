@@ -118,7 +118,8 @@ static unsigned int follow_plain(const struct vhu_view *view, uint32_t head, str
 		i = 0;
 		read_host(table, i, false, &d);
 	}
-	/* room for pieces bounds the walk */
+	/* no longer than its table, or it has no end */
+	nr_segs = vhu_min_u32(nr_segs, num);
 	for (unsigned int n = 0; n < nr_segs; n++) {
 		if (d.flags & VHU_DESC_F_INDIRECT || (d.flags & VHU_DESC_F_WRITE) != kind ||
 		    d.len > left || !find_plain(&place, d.addr, d.len, &segs[n]))
