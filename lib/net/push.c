@@ -186,7 +186,7 @@ static unsigned int guess_buffers(struct vhu_queue *queue, const struct vhu_view
 	if (vhu_likely(!len))
 		return vhu_min_u32(nr, VHU_PLAIN_MAX);
 	for (unsigned int i = 0; i < nr && sum < VHU_PLAIN_MAX; i++)
-		sum += (view->hdr_len + frames[i]->len + len - 1) / len;
+		sum += (view->hdr_len + frames[i]->len - 1) / len + 1;
 	if (sum <= nr)
 		queue->buffer_len = 0;
 	return vhu_min_u32(sum, VHU_PLAIN_MAX);
