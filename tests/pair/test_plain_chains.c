@@ -57,9 +57,10 @@ static bool border_busy;
 static uint32_t seed;
 
 static struct {
-	int fd; /* -1: nothing is logged */
+	int fd;		   /* -1: nothing is logged */
+	uint64_t used_gpa; /* of a split ring's used part, as the log has it */
 	uint8_t *bits;
-	uint8_t need[LOG_SIZE], may[LOG_SIZE];
+	uint8_t need[LOG_SIZE];
 } dirty;
 
 static uint32_t any(uint32_t from, uint32_t to)
@@ -144,7 +145,8 @@ static bool lay_out(struct slot *s, unsigned int i, enum kind kind, uint32_t tot
 		return false;
 	*s = (struct slot){ .kind = kind };
 	if (kind == BORDER)
-		gpa = p->drv.mem.region[1].gpa - any(1, total - 1);
+		/* often by its last byte alone */
+		gpa = p->drv.mem.region[1].gpa - (any(0, 1) ? total - 1 : any(1, total - 1));
 	for (; s->nr < nr; s->nr++) {
 		uint32_t len = s->nr + 1 == nr ? total : total > 1 ? any(1, total - 1) : 0;
 
@@ -210,8 +212,8 @@ static void needed(uint64_t gpa, uint64_t len)
 static void needed_used(uint16_t used)
 {
 	if (lane.split) {
-		needed(lane.split->used_gpa + 2, 2);
-		needed(lane.split->used_gpa + 4 + 8ull * (used % lane.split->num), 8);
+		needed(dirty.used_gpa + 2, 2);
+		needed(dirty.used_gpa + 4 + 8ull * (used % lane.split->num), 8);
 	} else {
 		needed(lane.packed->desc_gpa + 16ull * (used & 0x7fff) + 8, 8);
 	}
@@ -423,15 +425,7 @@ static void log_check(void)
 {
 	if (dirty.fd < 0)
 		return;
-	memcpy(dirty.may, dirty.need, sizeof(dirty.may));
-	if (lane.split)
-		mark(dirty.may, lane.split->used_gpa, 6 + 8ull * lane.split->num);
-	else
-		mark(dirty.may, lane.packed->device_gpa, 4);
-	for (unsigned int i = 0; i < LOG_SIZE; i++) {
-		assert_int_equal(dirty.need[i] & ~dirty.bits[i], 0);
-		assert_int_equal(dirty.bits[i] & ~dirty.may[i], 0);
-	}
+	assert_memory_equal(dirty.bits, dirty.need, LOG_SIZE);
 	memset(dirty.bits, 0, LOG_SIZE);
 	memset(dirty.need, 0, LOG_SIZE);
 }
@@ -490,7 +484,9 @@ static void log_on(void)
 	else
 		drv_fill_addr(drv, 0, &addr);
 	addr.flags = VHU_VRING_F_LOG;
-	addr.log = lane.packed ? 0 : addr.log;
+	/* no memory lies there; the first element begins a page of its own */
+	dirty.used_gpa = LOG_SIZE / 2 * 8ull * PAGE - 4;
+	addr.log = lane.packed ? 0 : dirty.used_gpa;
 	drv_do(drv, VHU_SET_VRING_ADDR, &addr, sizeof(addr), NULL, 0);
 	fixture_settle();
 	memset(dirty.bits, 0, LOG_SIZE);
