@@ -567,8 +567,8 @@ static void shadow_that_is_full_takes_no_more(void **state)
 		int nr;
 
 		begin(state, packed, 0, LARGE, 0, 0);
-		for (uint16_t id = 0; id < LARGE; id++)
-			put_id(slots_gpa, HDR + 60, id, true);
+		for (unsigned int id = 0; id < LARGE; id++)
+			put_id(slots_gpa, HDR + 60, (uint16_t)id, true);
 		for (unsigned int i = 0; i < MAX_FRAMES; i++)
 			make_frame(i, 60, i);
 		/* all but one of what waits for one publication */
@@ -595,15 +595,16 @@ static void shadow_that_is_full_takes_no_more(void **state)
 		assert_int_equal(nr, -ENOSPC);
 		assert_int_equal(pushed, LARGE - VHU_SHADOW_MAX);
 		assert_int_equal(vhu_net_commit(lane.queue), 0);
-		for (uint16_t i = 0; i < LARGE; i++) {
+		for (unsigned int i = 0; i < LARGE; i++) {
 			if (packed) {
 				assert_int_equal(lane.packed->desc[i].id, i);
 				assert_int_equal(lane.packed->desc[i].len, HDR + 60);
 				assert_int_equal(lane.packed->desc[i].flags,
 						 packed_used_flags(DP_FRESH, true));
 			} else {
-				assert_int_equal(drv_ring_used_elem(lane.split, i).id, i);
-				assert_int_equal(drv_ring_used_elem(lane.split, i).len, HDR + 60);
+				assert_int_equal(drv_ring_used_elem(lane.split, (uint16_t)i).id, i);
+				assert_int_equal(drv_ring_used_elem(lane.split, (uint16_t)i).len,
+						 HDR + 60);
 			}
 		}
 		packed_again(state);
@@ -652,8 +653,8 @@ static void frames_that_want_more_buffers_than_can_be_change_nothing(void **stat
 {
 	for (unsigned int packed = 0; packed < 2; packed++) {
 		begin(state, packed, 0, LARGE, 0, 0);
-		for (uint16_t id = 0; id < LARGE; id++)
-			put_id(slots_gpa + id, 1, id, true);
+		for (unsigned int id = 0; id < LARGE; id++)
+			put_id(slots_gpa + id, 1, (uint16_t)id, true);
 		make_frame(0, FRAME_ROOM, 0);
 		make_frame(1, 60, 0);
 		for (unsigned int i = 0; i < 5; i++) {
