@@ -230,8 +230,9 @@ static inline void vhu_count(uint64_t *counter, uint64_t n)
 /*
  * ---- The layouts, each by its own name. Only for what stands below. ----
  *
- * take, take_plain: see vhu_ring_take(). publish: writes the used entries and moves used_pos; wants_call: whether the driver asked to be called for what was just published;
- * set_kicks: asks for kicks or for silence; has_more: whether there is something to take; start: sets
+ * take, take_plain: see vhu_ring_take(). publish: writes the used entries and moves used_pos;
+ * wants_call: whether the driver asked to be called for what was just published; set_kicks: asks
+ * for kicks or for silence; has_more: whether there is something to take; start: sets
  * the positions.
  */
 VHU_HIDDEN int vhu_split_take(struct vhu_queue *q, const struct vhu_view *view,
@@ -281,9 +282,9 @@ static inline int vhu_ring_take(struct vhu_queue *q, const struct vhu_view *view
  * read, as the caller says), none of it is empty, each descriptor's buffer is contiguous in our
  * address space. They are noted as used with length 0 at once, the newest last in q->shadow, where
  * that can be changed. Stops before the first chain that is anything else, or wrong, or longer than
- * segs has room for: vhu_ring_take() tells; or where there is none, which q->dry says, so that nobody
- * need look again at what the driver is writing. The number taken; segs has the pieces of all, one chain after
- * another.
+ * segs has room for: vhu_ring_take() tells; or where there is none, which q->dry says, so that
+ * nobody need look again at what the driver is writing. The number taken; segs has the pieces of
+ * all, one chain after another.
  */
 static inline unsigned int vhu_ring_take_plain(struct vhu_queue *q, const struct vhu_view *view,
 					       struct vhu_seg *segs, unsigned int nr_segs,
