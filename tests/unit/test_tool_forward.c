@@ -406,23 +406,16 @@ static void who_let_a_wait_pass_has_to_take_frames_first(void **state)
 
 static void what_is_in_a_full_ring_is_published_before_waiting(void **state)
 {
+	static const uint8_t ways[10][2] = { { 2, 1 }, { 2, 1 }, { 2, 1 }, { 2, 1 }, { 2, 1 },
+					     { 2, 1 }, { 2, 1 }, { 2, 1 }, { 2, 1 }, { 2, 1 } };
 	struct bench *bench = *state;
 	struct fake *fake = &bench->fake[1];
-	uint8_t bytes[10][64] = { { 0 } };
-	struct vhu_net_frame frames[10] = { { .len = 0 } };
 
 	send_frame(bench, 1, 0xff, 2);
 	fake->room = 4;
 	fake->makes_room = true;
 	fake->commits = 0;
-	for (int i = 0; i < 10; i++) {
-		const uint8_t stations[12] = { 2, 0, 0, 0, 0, 2, 2, 0, 0, 0, 0, 1 };
-
-		memcpy(bytes[i], stations, sizeof(stations));
-		bytes[i][20] = (uint8_t)i;
-		frames[i] = (struct vhu_net_frame){ .len = 64, .head_len = 64, .head = bytes[i] };
-	}
-	sw_forward_burst(&bench->fwd, &bench->view, &bench->fake[0].queue[0], frames, 10);
+	send_burst(bench, ways, 10);
 	assert_int_equal(fake->nr_seen, 10);
 	assert_int_equal(fake->commits, 3);
 	assert_int_equal(fake->counters[0].tx_frames, 10);
