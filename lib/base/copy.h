@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Copies of some bytes without a call: headers, small frames, the used elements of a burst; and how
- * they are asked for beforehand. Knows nothing of whose they are. Bytes that change meanwhile give a copy of some mixture.
+ * they are asked for beforehand. Knows nothing of whose they are. Bytes that change meanwhile give a
+ * copy of some mixture.
  */
 #ifndef VHU_BASE_COPY_H
 #define VHU_BASE_COPY_H

@@ -284,8 +284,11 @@ int vhu_net_push_burst(struct vhu_queue *queue, const struct vhu_net_frame *cons
 		done += pushed;
 		if (pushed || done == nr)
 			continue;
-		/* even a frame that needs several buffers has had all there are */
-		if (queue->dry)
+		/*
+		 * A frame that may take several buffers has had all there are. Where it may not, the one
+		 * there is may be too small, and that is something else.
+		 */
+		if (queue->dry && view->mergeable)
 			err = vhu_read_once(&queue->fault) ? -ENOTCONN : -ENOSPC;
 		else
 			err = push_any(queue, view, frames[done]);

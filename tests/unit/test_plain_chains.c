@@ -519,6 +519,28 @@ static void frames_fill_plain_and_odd_buffers_alike(void **state)
 	}
 }
 
+/* The last buffer there is, and too small: that is no full ring, which would be waited for. */
+static void a_frame_too_big_for_the_last_buffer_is_told_from_a_full_ring(void **state)
+{
+	static const uint8_t bytes[100];
+	const struct vhu_net_frame frame = { .len = 100, .head_len = 100, .head = bytes };
+
+	(void)state;
+	for (unsigned int packed = 0; packed < 2; packed++) {
+		struct world *w = world_new(packed, 8, VHU_MASK(VHU_F_VERSION_1_BIT), true);
+		struct made made = { .nr_pieces = 1 };
+
+		made.piece[0] = (struct vhu_desc){ .addr = next_buffer(w),
+						   .len = 50,
+						   .flags = VHU_DESC_F_WRITE };
+		assert_int_equal(vhu_net_push(&w->q, &frame), -ENOSPC);
+		offer(w, &made, false);
+		assert_int_equal(vhu_net_push(&w->q, &frame), -EMSGSIZE);
+		assert_int_equal(w->q.nr_shadow, 0);
+		world_free(w);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -526,6 +548,7 @@ int main(void)
 		cmocka_unit_test(ids_are_told_apart_for_ever),
 		cmocka_unit_test(an_old_stamp_is_none_when_they_go_round),
 		cmocka_unit_test(frames_fill_plain_and_odd_buffers_alike),
+		cmocka_unit_test(a_frame_too_big_for_the_last_buffer_is_told_from_a_full_ring),
 	};
 
 	return cmocka_run_group_tests_name("plain chains", tests, NULL, NULL);
