@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * What the two layouts have in common on the device's side: elements of a chain, indirect tables,
- * ids that are taken, used entries that stand for several. Knows neither ring. Only split.c and
+ * ids that are taken, plain chains, one used entry for several. Knows neither ring. Only split.c and
  * packed.c include it; the compiler makes one variant for each.
  */
 #ifndef VHU_RING_CHAIN_H
