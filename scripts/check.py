@@ -56,7 +56,7 @@ SOURCE_CHECKS = (
     ("source/format", "fast", 60, ["scripts/lint.sh", "format"]),
     ("source/clang_build", "check", 900, ["make", "--no-print-directory", "clang"]),
     ("source/install", "check", 900, ["scripts/install-check.sh"]),
-    ("source/tidy", "check", 900, ["scripts/lint.sh", "tidy", "lib", "tools"]),
+    ("source/tidy", "check", 900, ["scripts/lint.sh", "tidy", "lib", "vmm", "tools"]),
     ("source/cppcheck", "check", 900, ["scripts/lint.sh", "cppcheck"]),
 )
 

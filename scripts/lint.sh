@@ -8,7 +8,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 folders=("${@:2}")
-((${#folders[@]})) || folders=(include lib tools tests bench examples)
+((${#folders[@]})) || folders=(include lib vmm tools tests bench examples)
 mapfile -t sources < <(find "${folders[@]}" -name '*.[ch]' 2>/dev/null | sort)
 jobs=$(nproc)
 

@@ -64,6 +64,8 @@ def judge_lib(tree, path, kind, name):
 
 def judge_tool(tree, path, kind, name):
     room = path.relative_to(tree / "tools").parts[0]
+    if kind == "<" and name.startswith("vmm/") and room != "vm":
+        return f"tools/{room} may not know vmm/, which is for tools/vm"
     if kind == "<" or name == "config.h":
         return None
     if not (tree / "tools" / name).is_file():
@@ -78,18 +80,28 @@ def judge_tool(tree, path, kind, name):
     return None
 
 
+def judge_vmm(kind):
+    return 'vmm/ files include <vmm/...> and <vhu/...>, nothing of lib/ or tools/' if kind == '"' else None
+
+
 def judge(tree, path, kind, name):
     top = path.relative_to(tree).parts[0]
     if kind == "<" and name.startswith("vhu/") and not (tree / "include" / name).is_file():
         return "no such public header"
+    if kind == "<" and name.startswith("vmm/") and (top not in ("vmm", "tools") or not (tree / name).is_file()):
+        return "no such file in vmm/" if top in ("vmm", "tools") else f"{top}/ may not know vmm/"
+    if kind == "<" and top == "vmm" and name.split("/")[0] in ROOMS:
+        return "vmm/ may not know lib/"
     if top == "include":
         return judge_public(kind, name)
+    if top == "vmm":
+        return judge_vmm(kind)
     return judge_lib(tree, path, kind, name) if top == "lib" else judge_tool(tree, path, kind, name)
 
 
 def check(tree):
     faults = []
-    for top in ("include", "lib", "tools"):
+    for top in ("include", "lib", "vmm", "tools"):
         for path in sorted(p for p in (tree / top).rglob("*.[ch]")):
             for line, kind, name in includes(path):
                 fault = judge(tree, path, kind, name)
@@ -108,6 +120,9 @@ GOOD = {
     "lib/backend/backend.c": '#include <vhu/backend.h>\n#include "ring/split.h"\n',
     "lib/frontend/frontend.c": '#include <vhu/frontend.h>\n#include "ring/split.h"\n',
     "tools/vhu.c": '#include "switch/switch.h"\n',
+    "vmm/bus.h": "#include <vhu/types.h>\n",
+    "vmm/pci.c": "#include <vmm/bus.h>\n#include <vhu/frontend.h>\n",
+    "tools/vm/main.c": '#include <vmm/bus.h>\n#include "common/loop.h"\n',
     "tools/common/loop.h": "#include <stddef.h>\n",
     "tools/trace/show.h": "#include <stddef.h>\n",
     "tools/switch/switch.h": '#include <vhu/backend.h>\n#include "common/loop.h"\n#include "config.h"\n',
@@ -124,6 +139,11 @@ BAD = (
     ("lib/attic/x.c", "#include <vhu/types.h>\n"),
     ("include/vhu/net.h", '#include "base/bits.h"\n'),
     ("include/vhu/net.h", "#include <vhu/gone.h>\n"),
+    ("vmm/pci.c", '#include "bus.h"\n'),
+    ("vmm/pci.c", "#include <vmm/gone.h>\n"),
+    ("vmm/pci.c", "#include <base/bits.h>\n"),
+    ("lib/ring/walk.c", "#include <vmm/bus.h>\n"),
+    ("tools/switch/fdb.c", "#include <vmm/bus.h>\n"),
     ("tools/switch/fdb.c", '#include "base/bits.h"\n'),
     ("tools/switch/fdb.c", '#include "trace/show.h"\n'),
     ("tools/common/out.c", '#include "switch/switch.h"\n'),

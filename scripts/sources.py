@@ -25,6 +25,7 @@ def is_test(path):
 LISTS = (
     ("include/meson.build", "public_headers", "vhu/*.h", lambda p: True),
     ("lib/meson.build", "lib_sources", "**/*.c", lambda p: True),
+    ("vmm/meson.build", "vmm_sources", "**/*.c", lambda p: True),
     ("tools/meson.build", "tool_sources", "**/*.c", lambda p: p != Path("vhu.c")),
     ("tests/meson.build", "unit_tests", "unit/*.c", is_test),
     ("tests/meson.build", "unit_shared", "unit/*.c", lambda p: not is_test(p)),
