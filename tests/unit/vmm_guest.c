@@ -448,18 +448,24 @@ static void watch_calls(void *arg, bool on)
 	guest->is_watching = on;
 }
 
+struct vmm_virtio_pci_options guest_options(struct vmm_guest *guest)
+{
+	return (struct vmm_virtio_pci_options){ .host = guest->host,
+						.slot = -1,
+						.bar_base = GUEST_BAR,
+						.irq = &guest->irq.irq,
+						.pin = GUEST_PIN,
+						.doorbell = &bell_ops,
+						.doorbell_arg = &guest->bells,
+						.watch_calls = watch_calls,
+						.watch_arg = guest,
+						.probe = &guest->probe };
+}
+
 void guest_new(struct vmm_guest *guest, unsigned int nr_queues, const uint16_t *max_num,
 	       unsigned int config_size)
 {
-	struct vmm_virtio_pci_options options = { .slot = -1,
-						  .bar_base = GUEST_BAR,
-						  .irq = &guest->irq.irq,
-						  .pin = GUEST_PIN,
-						  .doorbell = &bell_ops,
-						  .doorbell_arg = &guest->bells,
-						  .watch_calls = watch_calls,
-						  .watch_arg = guest,
-						  .probe = &guest->probe };
+	struct vmm_virtio_pci_options options;
 
 	*guest = (struct vmm_guest){ .nr_fds = guest_count_fds(),
 				     .probe = { .sink = sink, .arg = guest } };
@@ -479,7 +485,7 @@ void guest_new(struct vmm_guest *guest, unsigned int nr_queues, const uint16_t *
 	guest->port = vmm_bus_new("port", &guest->probe);
 	assert_true(guest->mmio && guest->port);
 	assert_int_equal(vmm_pci_host_new(&guest->host, guest->mmio, guest->port, GUEST_ECAM), 0);
-	options.host = guest->host;
+	options = guest_options(guest);
 	assert_int_equal(vmm_virtio_pci_new(&guest->pci, &guest->device.device, &options), 0);
 	guest->virtio = vmm_virtio_pci_state(guest->pci);
 	guest->device.virtio = guest->virtio;

@@ -118,6 +118,8 @@ enum {
 };
 extern const uint16_t guest_max_num[NR_QUEUES];
 void guest_open(struct vmm_guest *guest);
+/* What it would take to put another device beside it. */
+struct vmm_virtio_pci_options guest_options(struct vmm_guest *guest);
 /* Fails the test if anything was left behind. */
 void guest_free(struct vmm_guest *guest);
 
