@@ -29,7 +29,7 @@ struct vmm_net_options {
 	struct vhu_memory *memory; /* the guest's; borrowed */
 	const char *path;	   /* of the backend's socket */
 	bool server;		   /* the backend connects to us */
-	bool has_mac;		   /* otherwise the device has a MAC address made from its name */
+	bool has_mac;		   /* otherwise a MAC address is made from name and path */
 	uint8_t mac[6];
 	unsigned int queue_pairs;      /* 0: 1 */
 	unsigned int queue_size;       /* a power of two, 2 to 32768; 0: VMM_NET_QUEUE_SIZE */
