@@ -7,125 +7,47 @@
  */
 #include <unistd.h>
 
-#include "vmm_guest.h"
+#include "vmm_stage.h"
 
-#define PACKED VHU_MASK(VHU_F_RING_PACKED_BIT)
-#define EVENT VHU_MASK(VHU_F_EVENT_IDX_BIT)
-#define INDIRECT VHU_MASK(VHU_F_INDIRECT_DESC_BIT)
 #define ANNOUNCE VHU_MASK(VHU_NET_F_GUEST_ANNOUNCE_BIT)
 
 enum {
-	S_LINK_UP = 1,
-	S_ANNOUNCE = 2,
 	RECORDS = 512,
 };
 
-/* A card and its backend, which can be taken away and put back. */
-struct stage {
-	struct nic nic;
-	struct fixture fix;
-	struct fixture_options fix_options;
-	char dir[64], path[96];
-	bool server; /* the card is */
-	struct tally before;
-	unsigned int nr_records;
-	char records[RECORDS][48];
+/* The stations that were passed, as text. */
+struct records {
+	unsigned int nr;
+	char text[RECORDS][48];
 };
-
-static void backend_comes(struct stage *stage)
-{
-	fixture_init(&stage->fix, &stage->fix_options);
-	if (stage->server)
-		assert_int_equal(vhu_backend_connect(stage->fix.backend, stage->path), 0);
-	else
-		assert_int_equal(vhu_backend_listen(stage->fix.backend, stage->path, 0, NULL), 0);
-}
-
-static void backend_goes(struct stage *stage)
-{
-	fixture_free(&stage->fix);
-}
 
 static void record(void *arg, const struct vmm_record *record)
 {
-	struct stage *stage = arg;
+	struct records *records = arg;
 
-	if (stage->nr_records < RECORDS)
-		snprintf(stage->records[stage->nr_records++], sizeof(stage->records[0]), "%s %s",
+	if (records->nr < RECORDS)
+		snprintf(records->text[records->nr++], sizeof(records->text[0]), "%s %s",
 			 vmm_station_name((enum vmm_station)record->station),
 			 record->what ? record->what : "");
 }
 
 /* Fails unless it was recorded, after record number from. Its number. */
-static unsigned int was_recorded(const struct stage *stage, unsigned int from, const char *text)
+static unsigned int was_recorded(const struct records *records, unsigned int from, const char *text)
 {
-	for (unsigned int i = from; i < stage->nr_records; i++) {
-		if (!strcmp(stage->records[i], text))
+	for (unsigned int i = from; i < records->nr; i++) {
+		if (!strcmp(records->text[i], text))
 			return i;
 	}
 	fail_msg("no \"%s\" after record %u", text, from);
 	return 0;
 }
 
-/* The card looks for its backend, which is not there yet. */
-static struct stage *stage_new(void **state, const struct nic_options *options)
-{
-	struct stage *stage = calloc(1, sizeof(*stage));
-	struct nic_options o = *options;
-
-	assert_non_null(stage);
-	*state = stage;
-	tally_take(&stage->before);
-	strcpy(stage->dir, "/tmp/vhu-test-XXXXXX");
-	assert_non_null(mkdtemp(stage->dir));
-	snprintf(stage->path, sizeof(stage->path), "%s/sock", stage->dir);
-	stage->server = o.net.server;
-	stage->fix_options.no_listen = true;
-	stage->fix_options.protocol_features =
-		VHU_BACKEND_PROTOCOL_FEATURES | VHU_MASK(VHU_P_INFLIGHT_SHMFD_BIT);
-	stage->fix_options.nr_rings = o.net.queue_pairs ? 2 * o.net.queue_pairs : 2;
-	o.net.path = stage->path;
-	nic_init(&stage->nic, &o);
-	return stage;
-}
-
-static struct stage *stage_up(void **state, const struct nic_options *options)
-{
-	struct stage *stage = stage_new(state, options);
-
-	backend_comes(stage);
-	nic_wait(&stage->nic);
-	return stage;
-}
-
-static void stage_free(struct stage *stage)
-{
-	nic_free(&stage->nic);
-	backend_goes(stage);
-	assert_return_code(rmdir(stage->dir), errno);
-	stage->before.heap = SIZE_MAX;
-	tally_check(&stage->before);
-	free(stage);
-}
-
-/* Guests of each kind of ring. */
-static const uint64_t no_features[] = { 0,	 PACKED, PACKED | EVENT, EVENT, PACKED | INDIRECT,
-					INDIRECT };
-
-enum {
-	KINDS = sizeof(no_features) / sizeof(no_features[0]),
-};
-
-static struct nic_options kind(unsigned int i)
-{
-	return (struct nic_options){ .net = { .packed = true }, .no_features = no_features[i] };
-}
-
 static void driver_ok_starts_the_rings_and_frames_pass(void **state)
 {
-	for (unsigned int i = 0; i < KINDS; i++) {
-		const struct nic_options options = kind(i);
-		struct stage *stage = stage_up(state, &options);
+	(void)state;
+	for (unsigned int i = 0; i < STAGE_KINDS; i++) {
+		const struct nic_options options = stage_kind(i);
+		struct stage *stage = stage_up(&options);
 		struct nic *nic = &stage->nic;
 
 		assert_false(stage->fix.ring[0].running);
@@ -144,39 +66,39 @@ static void driver_ok_starts_the_rings_and_frames_pass(void **state)
 
 static void each_order_passes_its_stations(void **state)
 {
-	struct vmm_probe probe = { .sink = record };
+	static struct records records;
+	const struct vmm_probe probe = { .sink = record, .arg = &records };
 	const struct nic_options options = { .net = { .probe = &probe } };
-	struct stage *stage = stage_new(state, &options);
+	struct stage *stage = stage_new(&options);
 	unsigned int at;
 
-	probe.arg = stage;
+	(void)state;
 	backend_comes(stage);
 	nic_wait(&stage->nic);
-	stage->nr_records = 0;
+	records.nr = 0;
 	nic_start(&stage->nic, 1);
 	/* the order is given, and the vCPU goes on: nothing was said to the backend yet */
-	assert_int_equal(stage->nr_records, 1);
+	assert_int_equal(records.nr, 1);
 	nic_echo(&stage->nic, 0, 1);
 	/* the backend serves a ring before it has been told of the last */
-	guest_until(&stage->nic.guest,
-		    !strncmp(stage->records[stage->nr_records - 1], "running", 7));
-	at = was_recorded(stage, 0, "start start");
-	at = was_recorded(stage, at, "message starting");
-	at = was_recorded(stage, at, "message SET_FEATURES");
-	at = was_recorded(stage, at, "message SET_VRING_KICK");
-	at = was_recorded(stage, at, "message running");
-	at = was_recorded(stage, at, "running ");
+	guest_until(&stage->nic.guest, !strncmp(records.text[records.nr - 1], "running", 7));
+	at = was_recorded(&records, 0, "start start");
+	at = was_recorded(&records, at, "message starting");
+	at = was_recorded(&records, at, "message SET_FEATURES");
+	at = was_recorded(&records, at, "message SET_VRING_KICK");
+	at = was_recorded(&records, at, "message running");
+	at = was_recorded(&records, at, "running ");
 	guest_reset(&stage->nic.guest);
-	at = was_recorded(stage, at, "start stop");
-	at = was_recorded(stage, at, "message GET_VRING_BASE");
-	was_recorded(stage, at, "message stopped");
+	at = was_recorded(&records, at, "start stop");
+	at = was_recorded(&records, at, "message GET_VRING_BASE");
+	was_recorded(&records, at, "message stopped");
 	stage_free(stage);
 }
 
 /* Starts, lets so many rounds pass, resets, starts again: frames have to pass then. */
-static bool reset_after(void **state, const struct nic_options *options, unsigned int rounds)
+static bool reset_after(const struct nic_options *options, unsigned int rounds)
 {
-	struct stage *stage = stage_up(state, options);
+	struct stage *stage = stage_up(options);
 	struct nic *nic = &stage->nic;
 	bool was_running;
 
@@ -199,13 +121,14 @@ static bool reset_after(void **state, const struct nic_options *options, unsigne
 
 static void a_reset_at_any_time_is_followed_by_a_start_that_works(void **state)
 {
+	(void)state;
 	for (unsigned int i = 0; i < 2; i++) {
-		const struct nic_options options = kind(i);
+		const struct nic_options options = stage_kind(i);
 		unsigned int running = 0;
 
 		for (unsigned int rounds = 0; running < 3; rounds++) {
 			assert_true(rounds < 200);
-			running += reset_after(state, &options, rounds);
+			running += reset_after(&options, rounds);
 		}
 	}
 }
@@ -213,9 +136,10 @@ static void a_reset_at_any_time_is_followed_by_a_start_that_works(void **state)
 static void a_reset_with_nobody_there_is_done_at_once(void **state)
 {
 	const struct nic_options options = { 0 };
-	struct stage *stage = stage_new(state, &options);
+	struct stage *stage = stage_new(&options);
 	struct nic *nic = &stage->nic;
 
+	(void)state;
 	/* never started, and with a start that waits for a backend */
 	guest_reset(&nic->guest);
 	nic_start(nic, 1);
@@ -231,9 +155,10 @@ static void a_reset_with_nobody_there_is_done_at_once(void **state)
 static void a_reset_while_the_backend_is_gone_is_followed_by_a_start_that_works(void **state)
 {
 	const struct nic_options options = { 0 };
-	struct stage *stage = stage_up(state, &options);
+	struct stage *stage = stage_up(&options);
 	struct nic *nic = &stage->nic;
 
+	(void)state;
 	nic_start(nic, 1);
 	nic_echo(nic, 0, 20);
 	backend_goes(stage);
@@ -248,9 +173,10 @@ static void a_reset_while_the_backend_is_gone_is_followed_by_a_start_that_works(
 
 static void a_backend_that_dies_while_it_is_started_or_reset_costs_nothing(void **state)
 {
+	(void)state;
 	for (unsigned int rounds = 0; rounds < 40; rounds++) {
-		const struct nic_options options = kind(rounds % 2);
-		struct stage *stage = stage_up(state, &options);
+		const struct nic_options options = stage_kind(rounds % 2);
+		struct stage *stage = stage_up(&options);
 		struct nic *nic = &stage->nic;
 
 		nic_start(nic, 1);
@@ -275,11 +201,12 @@ static void a_backend_that_dies_while_it_is_started_or_reset_costs_nothing(void 
 
 static void a_backend_that_comes_back_goes_on_without_the_guests_help(void **state)
 {
-	for (unsigned int i = 0; i < 2 * KINDS; i++) {
-		struct nic_options options = kind(i / 2);
+	(void)state;
+	for (unsigned int i = 0; i < 2 * STAGE_KINDS; i++) {
+		struct nic_options options = stage_kind(i / 2);
 
 		options.net.server = i % 2;
-		struct stage *stage = stage_up(state, &options);
+		struct stage *stage = stage_up(&options);
 		struct nic *nic = &stage->nic;
 
 		nic_start(nic, 1);
@@ -308,10 +235,11 @@ static void a_backend_that_comes_back_goes_on_without_the_guests_help(void **sta
 
 static void where_a_packed_ring_stood_is_not_guessed(void **state)
 {
-	const struct nic_options options = kind(0);
-	struct stage *stage = stage_new(state, &options);
+	const struct nic_options options = stage_kind(0);
+	struct stage *stage = stage_new(&options);
 	struct nic *nic = &stage->nic;
 
+	(void)state;
 	stage->fix_options.protocol_features = VHU_BACKEND_PROTOCOL_FEATURES;
 	backend_comes(stage);
 	nic_wait(nic);
@@ -331,12 +259,13 @@ static void where_a_packed_ring_stood_is_not_guessed(void **state)
 
 static void after_a_death_the_network_learns_where_the_guest_is(void **state)
 {
+	(void)state;
 	for (unsigned int by_guest = 0; by_guest < 2; by_guest++) {
 		const struct nic_options options = {
 			.net = { .has_mac = true, .mac = { 2, 0, 0, 1, 2, 3 } },
 			.no_features = by_guest ? 0 : ANNOUNCE,
 		};
-		struct stage *stage = stage_up(state, &options);
+		struct stage *stage = stage_up(&options);
 		struct nic *nic = &stage->nic;
 		uint8_t mac[6];
 
@@ -365,9 +294,10 @@ static void after_a_death_the_network_learns_where_the_guest_is(void **state)
 
 static void a_queue_that_is_enabled_late_joins(void **state)
 {
+	(void)state;
 	for (unsigned int i = 0; i < 3; i++) {
-		const struct nic_options options = kind(i);
-		struct stage *stage = stage_up(state, &options);
+		const struct nic_options options = stage_kind(i);
+		struct stage *stage = stage_up(&options);
 		struct nic *nic = &stage->nic;
 
 		nic_negotiate(nic);
@@ -392,9 +322,10 @@ static void a_queue_that_is_enabled_late_joins(void **state)
 
 static void a_ring_that_lies_nowhere_needs_a_reset(void **state)
 {
+	(void)state;
 	for (unsigned int i = 0; i < 6; i++) {
-		const struct nic_options options = kind(i % 2);
-		struct stage *stage = stage_up(state, &options);
+		const struct nic_options options = stage_kind(i % 2);
+		struct stage *stage = stage_up(&options);
 		struct nic *nic = &stage->nic;
 		struct vmm_virtio_queue *q = &nic->guest.queue[i / 2 == 2 ? 2 : 1];
 
@@ -417,12 +348,13 @@ static void a_ring_that_lies_nowhere_needs_a_reset(void **state)
 
 static void a_ring_that_the_guest_breaks_needs_a_reset(void **state)
 {
-	const struct nic_options options = kind(1);
-	struct stage *stage = stage_up(state, &options);
+	const struct nic_options options = stage_kind(1);
+	struct stage *stage = stage_up(&options);
 	struct nic *nic = &stage->nic;
 	uint16_t *avail;
 	uint64_t one = 1;
 
+	(void)state;
 	nic_start(nic, 1);
 	nic_echo(nic, 0, 10);
 	avail = vhu_memory_ptr(nic->guest.memory, nic->guest.queue[1].driver, 4);
