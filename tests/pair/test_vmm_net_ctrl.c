@@ -30,11 +30,7 @@ enum {
 	CLASS_MQ = 4,
 
 	PAIRS = 4,
-#if CHECK_SANITIZED
-	FUZZ_ROUNDS = 30000,
-#else
-	FUZZ_ROUNDS = 40000,
-#endif
+	FUZZ_ROUNDS = 60000,
 	FUZZ_CHAINS = 8, /* in a round */
 };
 
@@ -427,7 +423,7 @@ static void a_control_ring_full_of_nonsense_is_survived(void **state)
 		struct stage *stage = running(&options);
 		struct nic *nic = &stage->nic;
 
-		for (unsigned int round = 0; round < 3000; round++) {
+		for (unsigned int round = 0; round < 10000; round++) {
 			const struct vmm_virtio_queue *q = &nic->guest.queue[2];
 			uint8_t *desc = vhu_memory_ptr(nic->guest.memory, q->desc, 16u * q->num);
 			uint8_t *avail = vhu_memory_ptr(nic->guest.memory, q->driver, 4);

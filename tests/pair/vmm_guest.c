@@ -442,7 +442,8 @@ int nic_command(struct nic *nic, uint8_t class, uint8_t number, const void *data
 	bytes[0] = class;
 	bytes[1] = number;
 	assert_true(len <= sizeof(bytes) - 2);
-	memcpy(bytes + 2, data, len);
+	if (len)
+		memcpy(bytes + 2, data, len);
 	nic_put_command(nic, bytes, len + 2, 1);
 	guest_until(&nic->guest, (answer = nic_take_answer(nic)) >= 0);
 	return answer;
