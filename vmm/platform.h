@@ -10,7 +10,6 @@
 
 enum {
 	VMM_MAX_CPUS = 8,
-	VMM_TEXT = 256, /* a sentence for people about what went wrong */
 };
 
 /* ---- Guest physical memory ---- */
