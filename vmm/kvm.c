@@ -39,7 +39,6 @@ static const struct needed {
 	{ KVM_CAP_IRQFD, "irqfd" },
 	{ KVM_CAP_IRQ_ROUTING, "interrupt routes" },
 	{ KVM_CAP_SIGNAL_MSI, "message signalled interrupts" },
-	{ KVM_CAP_IMMEDIATE_EXIT, "a vCPU that can be stopped" },
 };
 
 static int failed(char *text, const char *what)
