@@ -159,7 +159,7 @@ int vmm_boot_load_linux(struct vmm_boot *boot, struct vmm_boot_entry *ret_entry)
 {
 	struct boot_params params = { 0 };
 	struct setup_header *header = &params.hdr;
-	uint64_t offset, size, addr;
+	uint64_t offset = 0, size = 0, addr = 0;
 	int result = read_header(boot, header);
 
 	if (!result)
