@@ -14,7 +14,8 @@
 /* In the order in which a doorbell, or a write to the status register, passes them. */
 enum vmm_station {
 	VMM_AT_EXIT,	 /* a vCPU came back to us. what: mmio, port; a: address, b: value */
-	VMM_AT_BUS,	 /* a range was found. what: its name; a: offset, b: size in bytes */
+	VMM_AT_BUS,	 /* a range was found. what: its name; a: offset, b: size in bytes.
+			  * None was: what: the bus's name; a: address */
 	VMM_AT_REGISTER, /* of virtio-pci. what: its name; a: value, b: queue selected */
 	VMM_AT_STATUS,	 /* device status. a: new, b: old */
 	VMM_AT_START,	 /* a device is started, or stopped. what: which; a: rings */
