@@ -56,8 +56,7 @@ void vmm_vcpu_free(struct vmm_vcpu *vcpu);
 int vmm_vcpu_enter(struct vmm_vcpu *vcpu, const struct vmm_boot_entry *entry, char text[VMM_TEXT]);
 /* Its thread begins. 0 or -errno. */
 int vmm_vcpu_start(struct vmm_vcpu *vcpu);
-/* Asks it to end, soon; not from its own thread and without the lock, which it may need. Any may
- * be asked more than once. */
+/* Asks it to end, soon. Any thread, its own included; more than once. Not while start() is under way. */
 void vmm_vcpu_ask_stop(struct vmm_vcpu *vcpu);
 /* Asks, and waits for its thread. Nothing happens if it never started. */
 void vmm_vcpu_stop(struct vmm_vcpu *vcpu);

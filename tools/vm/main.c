@@ -1,0 +1,207 @@
+// SPDX-License-Identifier: MIT
+/*
+ * vhu vm: the order in which things start, its loop and its end. Knows nothing of how a machine is
+ * built.
+ */
+
+#include "commands.h"
+
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+#include <vmm/machine.h>
+
+#include "common/log.h"
+#include "common/loop.h"
+#include "common/opt.h"
+#include "common/sandbox.h"
+#include "vm/calls.h"
+#include "vm/console.h"
+#include "vm/options.h"
+
+struct program {
+	struct vm_options options;
+	struct vmm_machine *machine;
+	struct loop *loop;
+	struct loop_source *signals, *source;
+	struct console *console;
+};
+
+/* ---- The console's other end ---- */
+
+static size_t fetch(void *arg, void *data, size_t len)
+{
+	struct program *program = arg;
+
+	return vmm_machine_fetch(program->machine, data, len);
+}
+
+static size_t room(void *arg)
+{
+	struct program *program = arg;
+
+	return vmm_machine_room(program->machine);
+}
+
+static void input(void *arg, const void *data, size_t len)
+{
+	struct program *program = arg;
+
+	vmm_machine_input(program->machine, data, len);
+}
+
+static void on_escape(void *arg)
+{
+	struct program *program = arg;
+
+	loop_stop(program->loop, 0);
+}
+
+/* ---- The loop ---- */
+
+static void on_signal(void *arg, int signal, pid_t sender)
+{
+	struct program *program = arg;
+
+	(void)sender;
+	log_line(LOG_NOTICE, NULL, "ended by SIG%s", sigabbrev_np(signal));
+	loop_stop(program->loop, 0);
+}
+
+static void on_machine(void *arg, uint32_t events)
+{
+	struct program *program = arg;
+	int err = vmm_machine_process(program->machine);
+	char text[VMM_TEXT];
+
+	(void)events;
+	console_pump(program->console);
+	if (err < 0) {
+		log_line(LOG_ERR, NULL, "cannot go on: %s", strerror(-err));
+		loop_stop(program->loop, 1);
+		return;
+	}
+	switch (vmm_machine_ended(program->machine, text)) {
+	case VMM_END_NONE:
+		return;
+	case VMM_END_POWER_OFF:
+	case VMM_END_RESET:
+		log_line(LOG_INFO, NULL, "%s", text);
+		loop_stop(program->loop, 0);
+		return;
+	case VMM_END_CRASH:
+	case VMM_END_FAILED:
+		log_line(LOG_ERR, NULL, "%s", text);
+		loop_stop(program->loop, 1);
+		return;
+	}
+}
+
+/* ---- Start and end ---- */
+
+static int build(struct program *program, char *text)
+{
+	const struct vm_options *options = &program->options;
+	const struct vmm_machine_options machine = {
+		.memory_size = options->memory_size,
+		.with_huge_pages = options->with_huge_pages,
+		.nr_cpus = options->nr_cpus,
+		.no_doorbells = options->trace_walk,
+	};
+	const struct vmm_boot_options boot = {
+		.kernel = options->kernel,
+		.initrd = options->initrd,
+		.append = options->append,
+	};
+	int err = vmm_machine_new(&program->machine, &machine, text);
+
+	if (!err)
+		err = vmm_machine_boot(program->machine, &boot, text);
+	return err;
+}
+
+static int open_loop(struct program *program, char *text)
+{
+	static const int ends[] = { SIGTERM, SIGINT, SIGHUP, SIGQUIT };
+	const struct console_options console = {
+		.loop = program->loop,
+		.in_fd = STDIN_FILENO,
+		.out_fd = STDOUT_FILENO,
+		.fetch = fetch,
+		.room = room,
+		.input = input,
+		.ended = on_escape,
+		.arg = program,
+	};
+	/* Before the threads: they inherit the mask. */
+	int err = loop_add_signals(program->loop, ends, 4, on_signal, program, &program->signals);
+
+	if (!err)
+		err = console_new(&program->console, &console);
+	if (!err)
+		err = loop_add_fd(program->loop, vmm_machine_fd(program->machine), EPOLLIN,
+				  on_machine, program, &program->source);
+	if (err < 0)
+		snprintf(text, VMM_TEXT, "console: %s", strerror(-err));
+	return err;
+}
+
+static int start(struct program *program, char *text)
+{
+	char why[SANDBOX_TEXT];
+	int err = build(program, text);
+
+	if (!err)
+		err = loop_new(&program->loop);
+	if (!err)
+		err = open_loop(program, text);
+	if (err < 0)
+		return err;
+	err = sandbox_enter(vm_calls, nr_vm_calls, program->options.with_sandbox, why);
+	if (err < 0) {
+		snprintf(text, VMM_TEXT, "sandbox: %s", why);
+		return err;
+	}
+	return vmm_machine_start(program->machine, text);
+}
+
+static int run(struct program *program)
+{
+	char text[VMM_TEXT] = "no memory";
+	int status;
+
+	if (start(program, text) < 0) {
+		/* The terminal first: the line is for whoever looks at it. */
+		console_free(program->console);
+		program->console = NULL;
+		log_line(LOG_ERR, NULL, "%s", text);
+		status = 1;
+	} else {
+		console_pump(program->console);
+		status = loop_run(program->loop);
+		if (status < 0) {
+			log_line(LOG_ERR, NULL, "loop: %s", strerror(-status));
+			status = 1;
+		}
+		vmm_machine_stop(program->machine);
+	}
+	loop_remove(program->source);
+	console_free(program->console);
+	vmm_machine_free(program->machine);
+	loop_free(program->loop);
+	return status;
+}
+
+int cmd_vm(int argc, char **argv)
+{
+	struct program program = { 0 };
+	int status = vm_options_parse(&program.options, argc, argv);
+
+	if (status == OPT_END) {
+		log_init("vhu vm", program.options.log_level, false);
+		status = run(&program);
+	}
+	vm_options_free(&program.options);
+	return status;
+}

@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: MIT */
+/* What the files of the machine share. */
+#ifndef VMM_MACHINE_PARTS_H
+#define VMM_MACHINE_PARTS_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <vmm/machine.h>
+#include <vmm/pci.h>
+#include <vmm/platform.h>
+#include <vmm/pm.h>
+#include <vmm/rtc.h>
+#include <vmm/serial.h>
+
+struct vmm_machine {
+	struct vmm_machine_options options;
+	pthread_mutex_t lock;
+	int epoll_fd;
+	int wake_fd; /* an eventfd: the device thread has to look */
+
+	struct vhu_memory *memory;
+	struct vmm_kvm *kvm;
+	struct vmm_bus *mmio, *port;
+	struct vmm_pci_host *pci;
+	struct vmm_serial *serial;
+	struct vmm_pm *pm;
+	struct vmm_rtc *rtc;
+	struct vmm_vcpu *vcpus[VMM_MAX_CPUS];
+
+	/* Under the lock. */
+	bool is_stopping;
+	enum vmm_end end;
+	char end_text[VMM_TEXT];
+
+	_Atomic uint64_t entered_ns;
+};
+
+void vmm_machine_wake(struct vmm_machine *machine);
+/* Under the lock; the first one counts. vCPUs stop. */
+void vmm_machine_end(struct vmm_machine *machine, enum vmm_end end, const char *text);
+
+#endif
