@@ -47,16 +47,21 @@ uint64_t vmm_msix_size(unsigned int nr_vectors);
 void vmm_msix_reset(struct vmm_msix *msix);
 
 bool vmm_msix_is_on(const struct vmm_msix *msix);
+/* The function's owner was told so (vmm_pci_ops.config_written), whatever it is that was written. */
+void vmm_msix_config_written(struct vmm_msix *msix, unsigned int offset, unsigned int size);
 /* Registers within MSI-X's part of the BAR; offset from there. For the BAR's owner. */
 uint64_t vmm_msix_read(struct vmm_msix *msix, uint64_t offset, unsigned int size);
 void vmm_msix_write(struct vmm_msix *msix, uint64_t offset, unsigned int size, uint64_t value);
 
 /*
  * Connects a source (its eventfd is borrowed) to a vector, or moves it to another;
- * VMM_MSIX_NO_VECTOR: to none, its count stays. -EINVAL: there is no such vector. -ENOSPC, -ENOMEM.
+ * VMM_MSIX_NO_VECTOR: to none, its count stays. -EINVAL: there is no such vector. -ENOSPC, -ENOMEM,
+ * and what the controller says. After an error it is connected to none.
  */
 int vmm_msix_connect(struct vmm_msix *msix, int eventfd, unsigned int vector);
 /* Forgets the source. */
 void vmm_msix_disconnect(struct vmm_msix *msix, int eventfd);
+/* Writes the eventfd, of a source or not: an interrupt, now or when it may be. */
+void vmm_msix_signal(struct vmm_msix *msix, int eventfd);
 
 #endif

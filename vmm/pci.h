@@ -46,7 +46,7 @@ void vmm_pci_host_free(struct vmm_pci_host *host);
 /*
  * Puts a function into slot (1 to 31; -1: the first free one). pin: which interrupt pin (1 to 4: A
  * to D) it says it has; 0: none. line: what stands in its Interrupt Line. name: borrowed.
- * -EEXIST, -ENOSPC, -ENOMEM.
+ * -EINVAL: no such slot. -EEXIST, -ENOSPC, -ENOMEM.
  */
 int vmm_pci_device_new(struct vmm_pci_device **ret_device, struct vmm_pci_host *host, int slot,
 		       const char *name, const struct vmm_pci_ids *ids, unsigned int pin,
@@ -57,7 +57,9 @@ unsigned int vmm_pci_slot(const struct vmm_pci_device *device);
 /*
  * A memory BAR of size bytes (a power of two, at least 4096), of 64 bits, which takes the next number too,
  * or of 32. Registers in it are called with offsets from its base. range_ops, arg: borrowed.
- * base: where it is from the start, as firmware would have put it; 0: nowhere.
+ * base: where it is from the start, as firmware would have put it; 0: nowhere. It answers once the
+ * guest has switched memory on (command register), and where it is in nobody's way: a BAR on another
+ * range's place stands aside until one of the two moves. -EINVAL, -EEXIST.
  */
 int vmm_pci_add_bar(struct vmm_pci_device *device, unsigned int bar, uint64_t size, bool is_64,
 		    uint64_t base, const struct vmm_range_ops *range_ops, void *arg);

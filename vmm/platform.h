@@ -42,9 +42,7 @@ enum {
 	VMM_PORT_CMOS = 0x70,  /* index, data */
 	VMM_PORT_I8042 = 0x60, /* data; the command port is 4 further: 0xfe resets the machine */
 	VMM_PORT_COM1 = 0x3f8,
-	VMM_PORT_PCI = 0xcf8,	/* configuration mechanism 1: address, 4 further data */
-	VMM_PORT_RESET = 0xcf9, /* in the middle of it; written with bit 2: reset */
-	VMM_RESET_VALUE = 0x06,
+	VMM_PORT_PCI = 0xcf8, /* configuration mechanism 1: address, 4 further data */
 	/* Where a PC's PCI bus may have I/O BARs; none of ours has any. */
 	VMM_PCI_IO = 0x1000,
 	VMM_PCI_IO_SIZE = 0xf000,
@@ -55,6 +53,9 @@ enum {
 	VMM_PORT_PM1A_CNT = 0x604, /* 2 bytes; SLP_EN with this type in SLP_TYP: power off */
 	VMM_SLP_TYP_S5 = 5,
 	VMM_PORT_PM_TMR = 0x608, /* 4 bytes, 32 of them count */
+	/* The reset register (4.8.3.6), of 1 byte, written with this value. */
+	VMM_PORT_RESET = 0x60c,
+	VMM_RESET_VALUE = 0x06,
 };
 
 /* ---- Interrupts: pins of the I/O APIC, GSI n is pin n, the timer's (0) included ---- */

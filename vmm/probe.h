@@ -14,7 +14,8 @@
 /* In the order in which a doorbell, or a write to the status register, passes them. */
 enum vmm_station {
 	VMM_AT_EXIT,	 /* a vCPU came back to us. what: mmio, port; a: address, b: value */
-	VMM_AT_BUS,	 /* a range was found. what: its name; a: offset, b: size in bytes */
+	VMM_AT_BUS,	 /* a range was found. what: its name; a: offset, b: size in bytes.
+			  * None was: what: the bus's name; a: address */
 	VMM_AT_REGISTER, /* of virtio-pci. what: its name; a: value, b: queue selected */
 	VMM_AT_STATUS,	 /* device status. a: new, b: old */
 	VMM_AT_START,	 /* a device is started, or stopped. what: which; a: rings */
@@ -23,7 +24,7 @@ enum vmm_station {
 	VMM_AT_KICK,	 /* a doorbell's eventfd was written by us. a: queue */
 	VMM_AT_CALL,	 /* a call was seen by us. a: queue */
 	VMM_AT_INTERRUPT, /* handed to KVM. what: msi, line; a: vector or line, b: address or level */
-	VMM_AT_ENTER,	  /* the vCPU goes back into the guest. */
+	VMM_AT_ENTER, /* the vCPU goes back into the guest. what, a, b: as EXIT, with what it read; NULL: it wrote */
 	VMM_STATION_END,
 };
 
