@@ -125,14 +125,12 @@ enum {
 
 	FADT_WBINVD = 1 << 0,
 	FADT_PROC_C1 = 1 << 2,
-	FADT_PWR_BUTTON = 1 << 4, /* none among the fixed registers; the same for the next */
-	FADT_SLP_BUTTON = 1 << 5,
+	FADT_NO_SLP_BUTTON = 1 << 5, /* among the fixed registers; the power button is there */
 	FADT_TMR_32 = 1 << 8,
 	FADT_RESET = 1 << 10,
 
 	/* 5.2.9.3: what a PC may have and this does not; that there is no 8042 is a bit that is clear. */
 	BOOT_NO_VGA = 1 << 2,
-	BOOT_NO_CMOS_RTC = 1 << 5,
 
 	MADT_PCAT = 1 << 0, /* two 8259s are there, too */
 	MADT_ENABLED = 1 << 0,
@@ -218,9 +216,9 @@ static uint32_t put_fadt(struct place *place, uint32_t facs, uint32_t dsdt)
 		.c2_latency =
 			101, /* 5.2.9: more than 100 and 1000 us mean that there is no such state */
 		.c3_latency = 1001,
-		.boot_arch = BOOT_NO_VGA | BOOT_NO_CMOS_RTC,
-		.flags = FADT_WBINVD | FADT_PROC_C1 | FADT_PWR_BUTTON | FADT_SLP_BUTTON |
-			 FADT_TMR_32 | FADT_RESET,
+		.boot_arch = BOOT_NO_VGA,
+		.century = 0x32, /* where in CMOS */
+		.flags = FADT_WBINVD | FADT_PROC_C1 | FADT_NO_SLP_BUTTON | FADT_TMR_32 | FADT_RESET,
 		.reset = io_address(VMM_PORT_RESET, 1),
 		.reset_value = VMM_RESET_VALUE,
 		.minor_version = 4,
