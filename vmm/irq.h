@@ -32,7 +32,8 @@ struct vmm_irq_ops {
 	int (*detach)(void *arg, int route, int eventfd);
 	/* One message now. */
 	int (*send)(void *arg, const struct vmm_msi *msi);
-	/* A pin of the interrupt controller (INTx), level triggered. */
+	/* A pin of the interrupt controller (INTx), level triggered. Each device begins low and tells
+	 * only changes, so that those who share a pin can be counted. */
 	int (*set_line)(void *arg, unsigned int pin, bool level);
 };
 
