@@ -19,8 +19,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 MAP = ROOT / "lib" / "libvhu.map"
 STABLE, EXPERIMENTAL = "VHU_0.1", "VHU_EXPERIMENTAL"
-# What may still change: the data sides of a queue and of a driver's ring, and the net bursts on them.
-EXPERIMENTAL_PREFIXES = ("vhu_queue_", "vhu_driver_", "vhu_net_")
+# What may still change: the data sides of a queue, of a driver's and of a local ring, and the net bursts on them.
+EXPERIMENTAL_PREFIXES = ("vhu_queue_", "vhu_driver_", "vhu_local_", "vhu_net_")
 MAP_HEAD = """# SPDX-License-Identifier: MIT
 # The functions that libvhu.so exports; scripts/abi-check.py --update writes it from include/vhu/*.h.
 """

@@ -12,6 +12,7 @@
 
 #include <base/fd.h>
 #include <ring/record.h>
+#include <ring/view.h>
 
 typedef unsigned long long ull;
 
@@ -71,100 +72,19 @@ void vhu_be_ring_act(struct vhu_backend *be, unsigned int i, enum ring_action ac
 	be->ops.event(be->arg, &event);
 }
 
-/* A part of the ring, whole within one region and aligned, or a reason. */
-static int translate(const struct vhu_mem *mem, unsigned int i, const char *part, uint64_t uva,
-		     uint64_t len, uint64_t align, void *ret_host, uint64_t *ret_gpa,
-		     struct vhu_reason *why)
-{
-	uint8_t *host;
-
-	if (uva % align)
-		return vhu_refuse(why, -EPROTO,
-				  "ring %u: %s address 0x%llx, must be aligned to %llu", i, part,
-				  (ull)uva, (ull)align);
-	host = vhu_mem_uva(mem, uva, len, ret_gpa);
-	if (!host)
-		return vhu_refuse(why, -EPROTO,
-				  "ring %u: %s at 0x%llx needs %llu bytes within one region", i,
-				  part, (ull)uva, (ull)len);
-	/* the region's own place in the file may be odd: what counts for us is our address */
-	if ((uintptr_t)host % align)
-		return vhu_refuse(why, -EPROTO, "ring %u: %s lies unaligned in its file", i, part);
-	*(uint8_t **)ret_host = host;
-	return 0;
-}
-
-/* Size and base are judged when they are sent, and here, where it is certain which layout it is. */
-static int judge_num(unsigned int i, uint32_t num, bool packed, struct vhu_reason *why)
-{
-	if (packed || vhu_is_power_of_two(num))
-		return 0;
-	return vhu_refuse(why, -EPROTO, "ring %u: num %u, must be a power of two in a split ring",
-			  i, num);
-}
-
-static int judge_base(unsigned int i, uint32_t base, uint32_t num, bool packed,
-		      struct vhu_reason *why)
-{
-	if (vhu_ring_base_is_good(base, num, packed))
-		return 0;
-	return vhu_refuse(why, -EPROTO, "ring %u: base 0x%x, has %s", i, base,
-			  packed ? "indices within the ring, no further apart than its size" :
-				   "16 bits in a split ring");
-}
-
-/* Where the three parts of the ring lie, in the order of SET_VRING_ADDR. */
-static int translate_parts(struct vhu_view *view, unsigned int i, const struct vhu_mem *mem,
-			   const struct vhu_vring_addr *addr, struct vhu_reason *why)
-{
-	uint64_t num = view->num, words = view->event_idx ? 2 : 0, avail_gpa;
-	int err;
-
-	err = translate(mem, i, "desc", addr->desc, 16 * num, 16,
-			view->packed ? (void *)&view->ring : (void *)&view->desc, &view->desc_gpa,
-			why);
-	if (err)
-		return err;
-	if (view->packed) {
-		err = translate(mem, i, "avail (driver area)", addr->avail, 4, 4,
-				&view->driver_event, &avail_gpa, why);
-		if (err)
-			return err;
-		return translate(mem, i, "used (device area)", addr->used, 4, 4,
-				 &view->device_event, &view->used_gpa, why);
-	}
-	err = translate(mem, i, "avail", addr->avail, 4 + 2 * num + words, 2, &view->avail,
-			&avail_gpa, why);
-	if (err)
-		return err;
-	return translate(mem, i, "used", addr->used, 4 + 8 * num + words, 4, &view->used,
-			 &view->used_gpa, why);
-}
-
 static int build_view(struct vhu_backend *be, unsigned int i, const struct device_state *state,
 		      struct vhu_view **ret_view, struct vhu_reason *why)
 {
 	const struct ring *ring = &be->rings[i];
 	const struct vhu_vring_addr *addr = &ring->addr;
-	struct vhu_view *view = calloc(1, sizeof(*view));
-	int err;
+	const struct vhu_ring_place place = {
+		.desc = addr->desc, .avail = addr->avail, .used = addr->used, .is_uva = true
+	};
+	struct vhu_view *view;
+	int err = vhu_view_new(&view, i, ring->num, state->mem, &place, state->features, why);
 
-	if (!view)
-		return vhu_refuse(why, -ENOMEM, "ring %u: out of memory", i);
-	view->num = ring->num;
-	view->features = state->features;
-	view->packed = vhu_has_bit(state->features, VHU_F_RING_PACKED_BIT);
-	view->event_idx = vhu_has_bit(state->features, VHU_F_EVENT_IDX_BIT);
-	err = judge_num(i, ring->num, view->packed, why);
-	if (!err)
-		err = translate_parts(view, i, state->mem, addr, why);
-	if (err) {
-		free(view);
+	if (err)
 		return err;
-	}
-	view->mem = state->mem;
-	view->in_order = vhu_has_bit(state->features, VHU_F_IN_ORDER_BIT);
-	view->indirect = vhu_has_bit(state->features, VHU_F_INDIRECT_DESC_BIT);
 	view->mergeable = vhu_has_bit(state->features, VHU_NET_F_MRG_RXBUF_BIT);
 	view->reads_only = i % 2; /* what a guest transmits */
 	view->hdr_len =
@@ -251,7 +171,7 @@ int vhu_be_ring_check(struct vhu_backend *be, unsigned int i, struct vhu_reason 
 		return err;
 	/* what is in the queue may still move, and has been judged */
 	if (!ring->running && !ring->base_in_queue)
-		err = judge_base(i, ring->base, view->num, view->packed, why);
+		err = vhu_view_judge_base(view, i, ring->base, why);
 	free(view);
 	return err;
 }
@@ -280,7 +200,7 @@ static int start(struct vhu_backend *be, unsigned int i, const struct vhu_view *
 
 	/* passed long ago, unless a start follows a refused one at once */
 	vhu_domain_wait(be->domain, ring->stop_ticket);
-	err = judge_base(i, vhu_be_ring_base(ring), view->num, view->packed, why);
+	err = vhu_view_judge_base(view, i, vhu_be_ring_base(ring), why);
 	if (err)
 		return err;
 	err = vhu_queue_prepare(ring->queue, ring->num);
