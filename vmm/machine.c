@@ -17,6 +17,9 @@ enum {
 	MAX_EVENTS = 32,
 };
 
+/* The wake eventfd's events; others are machine_device.c's. */
+#define OF_WAKE UINT64_MAX
+
 static int failed(char *text, const char *what, int err)
 {
 	snprintf(text, VMM_TEXT, "%s: %s", what, strerror(-err));
@@ -196,7 +199,7 @@ static int add_vcpus(struct vmm_machine *machine, char *text)
 
 static int add_wake(struct vmm_machine *machine, char *text)
 {
-	struct epoll_event event = { .events = EPOLLIN, .data.ptr = machine };
+	struct epoll_event event = { .events = EPOLLIN, .data.u64 = OF_WAKE };
 
 	machine->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
 	machine->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
@@ -218,6 +221,7 @@ int vmm_machine_new(struct vmm_machine **ret_machine, const struct vmm_machine_o
 	if (!machine)
 		return failed(text, "machine", -ENOMEM);
 	machine->options = *options;
+	machine->next_bar = VMM_PCI_MMIO32;
 	machine->epoll_fd = machine->wake_fd = -1;
 	pthread_mutex_init(&machine->lock, NULL);
 	err = add_wake(machine, text);
@@ -248,6 +252,7 @@ void vmm_machine_free(struct vmm_machine *machine)
 	vmm_machine_stop(machine);
 	for (unsigned int i = 0; i < VMM_MAX_CPUS; i++)
 		vmm_vcpu_free(machine->vcpus[i]);
+	vmm_machine_free_devices(machine);
 	vmm_rtc_free(machine->rtc);
 	vmm_pm_free(machine->pm);
 	vmm_serial_free(machine->serial);
@@ -333,12 +338,16 @@ int vmm_machine_process(struct vmm_machine *machine)
 
 	if (nr < 0)
 		return errno == EINTR ? 0 : -errno;
+	pthread_mutex_lock(&machine->lock);
 	for (int i = 0; i < nr; i++) {
 		uint64_t count;
 
-		if (events[i].data.ptr == machine)
+		if (events[i].data.u64 == OF_WAKE)
 			(void)!read(machine->wake_fd, &count, sizeof(count));
+		else
+			vmm_machine_device_event(machine, events[i].data.u64);
 	}
+	pthread_mutex_unlock(&machine->lock);
 	return 0;
 }
 

@@ -14,10 +14,15 @@
 #include <vmm/probe.h>
 #include <vmm/text.h>
 #include <vmm/vcpu.h>
+#include <vmm/virtio_blk.h>
+#include <vmm/virtio_net.h>
 
 struct vmm_machine;
 
 #define VMM_MACHINE_MIN_MEMORY (UINT64_C(16) << 20)
+enum {
+	VMM_MACHINE_MAX_DEVICES = 8, /* each has an interrupt pin of its own */
+};
 /* What is above 4 GiB ends where the PCI window begins. */
 #define VMM_MACHINE_MAX_MEMORY (UINT64_C(255) << 30)
 
@@ -45,6 +50,19 @@ int vmm_machine_new(struct vmm_machine **ret_machine, const struct vmm_machine_o
 		    char text[VMM_TEXT]);
 /* Stops it first. NULL is allowed. */
 void vmm_machine_free(struct vmm_machine *machine);
+
+/*
+ * A device more, before the start. memory and probe of the options are not looked at; strings are
+ * borrowed. -ENOSPC: too many.
+ */
+int vmm_machine_add_net(struct vmm_machine *machine, const struct vmm_net_options *options,
+			char text[VMM_TEXT]);
+int vmm_machine_add_blk(struct vmm_machine *machine, const struct vmm_blk_options *options,
+			char text[VMM_TEXT]);
+/* Before the start: blocks until the backend of that device (in the order in which they were added) was
+ * greeted; see vmm_net_wait(). */
+int vmm_machine_wait_device(struct vmm_machine *machine, unsigned int number, int timeout_ms,
+			    char text[VMM_TEXT]);
 
 /* Puts kernel and tables into memory, and the first vCPU before its first instruction. rsdp of the
  * options is not looked at. */

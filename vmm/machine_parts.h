@@ -11,6 +11,16 @@
 #include <vmm/pm.h>
 #include <vmm/rtc.h>
 #include <vmm/serial.h>
+#include <vmm/virtio_pci.h>
+
+struct vmm_machine_device {
+	struct vmm_machine *machine;
+	unsigned int number;
+	struct vmm_net *net; /* one of the two */
+	struct vmm_blk *blk;
+	struct vmm_virtio_pci *pci;
+	bool watches_calls;
+};
 
 struct vmm_machine {
 	struct vmm_machine_options options;
@@ -26,6 +36,9 @@ struct vmm_machine {
 	struct vmm_pm *pm;
 	struct vmm_rtc *rtc;
 	struct vmm_vcpu *vcpus[VMM_MAX_CPUS];
+	struct vmm_machine_device devices[VMM_MACHINE_MAX_DEVICES];
+	unsigned int nr_devices;
+	uint64_t next_bar;
 
 	/* Under the lock. */
 	bool is_stopping;
@@ -38,5 +51,9 @@ struct vmm_machine {
 void vmm_machine_wake(struct vmm_machine *machine);
 /* Under the lock; the first one counts. vCPUs stop. */
 void vmm_machine_end(struct vmm_machine *machine, enum vmm_end end, const char *text);
+
+/* machine_device.c. An event of epoll's that is not the wake eventfd's; under the lock. */
+void vmm_machine_device_event(struct vmm_machine *machine, uint64_t data);
+void vmm_machine_free_devices(struct vmm_machine *machine);
 
 #endif

@@ -199,6 +199,12 @@ static void pump_in(struct console *console)
 
 /* ---- Life ---- */
 
+void console_begin(struct console *console)
+{
+	terminal_raw(console->terminal);
+	console_pump(console);
+}
+
 void console_pump(struct console *console)
 {
 	pump_out(console);
@@ -215,7 +221,7 @@ int console_new(struct console **ret_console, const struct console_options *opti
 	console->options = *options;
 	console->can_watch_in = true;
 	open_out(console, options->out_fd);
-	err = terminal_raw(&console->terminal, options->in_fd);
+	err = terminal_new(&console->terminal, options->in_fd);
 	if (err < 0) {
 		if (console->is_own)
 			close(console->out_fd);
@@ -242,6 +248,6 @@ void console_free(struct console *console)
 	loop_remove(console->out);
 	if (console->is_own)
 		close(console->out_fd);
-	terminal_restore(console->terminal);
+	terminal_free(console->terminal);
 	free(console);
 }

@@ -24,8 +24,10 @@ struct console_options {
 	void *arg;
 };
 
-/* Makes the terminal raw, if there is one. Before threads and filters. 0 or -errno. */
+/* Before threads and filters. 0 or -errno. */
 int console_new(struct console **ret_console, const struct console_options *options);
+/* Makes the terminal raw, if there is one. Input is taken from now on. */
+void console_begin(struct console *console);
 /* Writes what can be written at once, and puts the terminal back. NULL is allowed. */
 void console_free(struct console *console);
 /* The guest may have sent something, or have room. */

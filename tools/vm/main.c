@@ -6,6 +6,7 @@
 
 #include "commands.h"
 
+#include <errno.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -19,6 +20,15 @@
 #include "vm/calls.h"
 #include "vm/console.h"
 #include "vm/options.h"
+
+enum {
+	WAIT_STEP_MS = 200,
+	/* For a backend that is just being started. */
+	PATIENCE_MS = 1000,
+	NR_ENDS = 4,
+};
+
+static const int ends[NR_ENDS] = { SIGTERM, SIGINT, SIGHUP, SIGQUIT };
 
 struct program {
 	struct vm_options options;
@@ -98,6 +108,100 @@ static void on_machine(void *arg, uint32_t events)
 	}
 }
 
+/* ---- Devices ---- */
+
+static void say(void *arg, const char *device, const char *text)
+{
+	(void)arg;
+	log_line(LOG_NOTICE, device, "%s", text);
+}
+
+static int add_device(struct program *program, const struct vm_device *device, char *text)
+{
+	struct vmm_net_options net = {
+		.name = device->name,
+		.path = device->path,
+		.server = device->server,
+		.packed = device->packed,
+		.has_mac = device->has_mac,
+		.queue_pairs = device->queues,
+		.mtu = device->mtu,
+		.say = say,
+	};
+	const struct vmm_blk_options blk = {
+		.name = device->name,
+		.path = device->path,
+		.server = device->server,
+		.packed = device->packed,
+		.queues = device->queues,
+		.say = say,
+	};
+
+	memcpy(net.mac, device->mac, sizeof(net.mac));
+	return device->is_blk ? vmm_machine_add_blk(program->machine, &blk, text) :
+				vmm_machine_add_net(program->machine, &net, text);
+}
+
+static int add_devices(struct program *program, char *text)
+{
+	char why[VMM_TEXT];
+	int err = 0;
+
+	for (unsigned int i = 0; !err && i < program->options.nr_devices; i++) {
+		const struct vm_device *device = &program->options.devices[i];
+
+		err = add_device(program, device, why);
+		if (err < 0)
+			snprintf(text, VMM_TEXT, "%.20s: %.170s", device->name, why);
+	}
+	return err;
+}
+
+/* A signal that would end us came meanwhile; it stays pending for the loop. */
+static bool is_ended(void)
+{
+	sigset_t pending;
+
+	sigpending(&pending);
+	for (size_t i = 0; i < NR_ENDS; i++)
+		if (sigismember(&pending, ends[i]))
+			return true;
+	return false;
+}
+
+/* Until its backend was greeted. -EINTR: ended by a signal. */
+static int wait_device(struct program *program, unsigned int number, char *text)
+{
+	const struct vm_device *device = &program->options.devices[number];
+	const bool for_ever = device->server || device->reconnect;
+	char why[VMM_TEXT];
+
+	for (unsigned int waited_ms = 0;; waited_ms += WAIT_STEP_MS) {
+		int err = vmm_machine_wait_device(program->machine, number, WAIT_STEP_MS, why);
+
+		if (!err)
+			return 0;
+		if (is_ended())
+			return -EINTR;
+		if (err != -ETIMEDOUT || (!for_ever && waited_ms >= PATIENCE_MS)) {
+			snprintf(text, VMM_TEXT, "%.20s: %.170s", device->name, why);
+			return err;
+		}
+		if (waited_ms == PATIENCE_MS)
+			log_line(LOG_NOTICE, device->name, "waiting for a backend at %s",
+				 device->path);
+	}
+}
+
+static int wait_devices(struct program *program, char *text)
+{
+	int err = 0;
+
+	for (unsigned int i = 0; !err && i < program->options.nr_devices; i++)
+		err = wait_device(program, i, text);
+	return err;
+}
+
 /* ---- Start and end ---- */
 
 static int build(struct program *program, char *text)
@@ -117,13 +221,14 @@ static int build(struct program *program, char *text)
 	int err = vmm_machine_new(&program->machine, &machine, text);
 
 	if (!err)
+		err = add_devices(program, text);
+	if (!err)
 		err = vmm_machine_boot(program->machine, &boot, text);
 	return err;
 }
 
 static int open_loop(struct program *program, char *text)
 {
-	static const int ends[] = { SIGTERM, SIGINT, SIGHUP, SIGQUIT };
 	const struct console_options console = {
 		.loop = program->loop,
 		.in_fd = STDIN_FILENO,
@@ -135,7 +240,8 @@ static int open_loop(struct program *program, char *text)
 		.arg = program,
 	};
 	/* Before the threads: they inherit the mask. */
-	int err = loop_add_signals(program->loop, ends, 4, on_signal, program, &program->signals);
+	int err = loop_add_signals(program->loop, ends, NR_ENDS, on_signal, program,
+				   &program->signals);
 
 	if (!err)
 		err = console_new(&program->console, &console);
@@ -163,15 +269,24 @@ static int start(struct program *program, char *text)
 		snprintf(text, VMM_TEXT, "sandbox: %s", why);
 		return err;
 	}
+	/* Its first byte is read in here. */
+	err = wait_devices(program, text);
+	if (err < 0)
+		return err;
+	console_begin(program->console);
 	return vmm_machine_start(program->machine, text);
 }
 
 static int run(struct program *program)
 {
 	char text[VMM_TEXT] = "no memory";
+	int err = start(program, text);
 	int status;
 
-	if (start(program, text) < 0) {
+	if (err == -EINTR) {
+		/* The loop takes the signal. */
+		status = loop_run(program->loop);
+	} else if (err < 0) {
 		/* The terminal first: the line is for whoever looks at it. */
 		console_free(program->console);
 		program->console = NULL;

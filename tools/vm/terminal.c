@@ -71,10 +71,9 @@ static int start_guard(struct terminal *terminal)
 	return 0;
 }
 
-int terminal_raw(struct terminal **ret_terminal, int fd)
+int terminal_new(struct terminal **ret_terminal, int fd)
 {
 	struct terminal *terminal;
-	struct termios raw;
 	int err;
 
 	*ret_terminal = NULL;
@@ -94,16 +93,24 @@ int terminal_raw(struct terminal **ret_terminal, int fd)
 		free(terminal);
 		return err;
 	}
-	raw = terminal->before;
-	cfmakeraw(&raw);
-	/* Our own lines go there, too. */
-	raw.c_oflag |= OPOST;
-	tcsetattr(fd, TCSANOW, &raw);
 	*ret_terminal = terminal;
 	return 0;
 }
 
-void terminal_restore(struct terminal *terminal)
+void terminal_raw(struct terminal *terminal)
+{
+	struct termios raw;
+
+	if (!terminal)
+		return;
+	raw = terminal->before;
+	cfmakeraw(&raw);
+	/* Our own lines go there, too. */
+	raw.c_oflag |= OPOST;
+	tcsetattr(terminal->fd, TCSANOW, &raw);
+}
+
+void terminal_free(struct terminal *terminal)
 {
 	if (!terminal)
 		return;

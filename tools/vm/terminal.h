@@ -9,11 +9,13 @@
 struct terminal;
 
 /*
- * Makes the terminal on fd raw; *ret_terminal is NULL if it is none. A process of its own waits for
- * the end of this one, to put it back if nobody else did. Before threads and filters. 0 or -errno.
+ * *ret_terminal is NULL if fd is no terminal. A process of its own waits for the end of this one, to
+ * put the terminal back if nobody else did. Before threads and filters. 0 or -errno.
  */
-int terminal_raw(struct terminal **ret_terminal, int fd);
-/* Puts it back. NULL is allowed. */
-void terminal_restore(struct terminal *terminal);
+int terminal_new(struct terminal **ret_terminal, int fd);
+/* From now on. NULL is allowed; so it is below. */
+void terminal_raw(struct terminal *terminal);
+/* Puts it back. */
+void terminal_free(struct terminal *terminal);
 
 #endif
