@@ -36,6 +36,7 @@ const struct sandbox_call vm_calls[] = {
 	CALL(socketpair, "the backend's own channel"),
 	CALL(access, "whether its socket is there"),
 	CALL(faccessat, "the same"),
+	CALL(rt_sigpending, "whether one waits for a backend in vain"),
 	/* The end. */
 	IOCTL(TCSETS, "the terminal as it was"),
 	IOCTL(TCGETS, "whether standard output is one, for stdio"),
