@@ -26,8 +26,9 @@
 #include <vmm/vcpu.h>
 
 /*
- * The guests, 32 bits, flat, without paging; they run at 0x10000. Memory: 0x500 GDT, 0x700 what lidt
- * reads, 0x800 IDT, 0x900 interrupts taken; the stack ends at 0x8000. They talk to port 0x5000 and to
+ * The guests, of 32 bits, flat, without paging, but for the one that takes interrupts; they run at
+ * 0x10000. Memory: 0x500 GDT, 0x700 what lidt reads, 0x900 interrupts taken, 0x1000 IDT; the stack ends
+ * at 0x8000, page tables begin at 0x20000. They talk to port 0x5000 and to
  * memory at 0xd0000000; doorbells are at 0xd0001000.
  */
 __asm__(".pushsection .rodata\n"
@@ -69,9 +70,11 @@ __asm__(".pushsection .rodata\n"
 	"1:	hlt\n"
 	"	jmp 1b\n"
 	"2:	.ascii \"abc\"\n"
-	/* Says how many interrupts it took whenever that changes. */
+	/* Of 64 bits: says how many interrupts it took whenever that changes. */
+	".code64\n"
 	"guest_irq:\n"
-	"	movl $0x1ff, 0xfee000f0\n" /* the local APIC is on */
+	"	movl $0xfee00000, %esi\n"
+	"	movl $0x1ff, 0xf0(%rsi)\n" /* the local APIC is on */
 	"	lidt 0x700\n"
 	"	xorl %ebx, %ebx\n"
 	"	movw $0x5000, %dx\n"
@@ -89,8 +92,9 @@ __asm__(".pushsection .rodata\n"
 	"	jmp 1b\n"
 	"guest_handler:\n"
 	"	incl 0x900\n"
-	"	movl $0, 0xfee000b0\n" /* end of interrupt */
-	"	iret\n"
+	"	movl $0, 0xb0(%rsi)\n" /* end of interrupt */
+	"	iretq\n"
+	".code32\n"
 	/* Rings the doorbell a thousand times, says so, and again. */
 	"guest_doorbell:\n"
 	"	movl $0xd0001000, %ebx\n"
@@ -121,8 +125,9 @@ enum {
 	STACK = 0x8000,
 	GDT = 0x500,
 	LIDT = 0x700,
-	IDT = 0x800,
-	VECTOR = 0x18, /* little, so that the table is little */
+	IDT = 0x1000,
+	VECTOR = 0x41,
+	PAGES = 0x20000,
 	PORT = 0x5000,
 	MAX_SEEN = 64,
 	PATIENCE_S = 20,
@@ -223,9 +228,12 @@ static bool wait_for(struct world *world, unsigned int nr)
 	clock_gettime(CLOCK_REALTIME, &until);
 	until.tv_sec += PATIENCE_S;
 	pthread_mutex_lock(&world->lock);
-	while (!err && !(nr ? world->nr_seen >= nr : world->ended))
+	while (!err && !world->ended && (!nr || world->nr_seen < nr))
 		err = pthread_cond_timedwait(&world->cond, &world->lock, &until);
 	is_there = nr ? world->nr_seen >= nr : world->ended;
+	if (!is_there)
+		print_error("%u accesses were seen; it %s %s\n", world->nr_seen,
+			    world->ended ? "ended:" : "runs", world->text);
 	pthread_mutex_unlock(&world->lock);
 	return is_there;
 }
@@ -242,22 +250,39 @@ static void assert_seen(struct world *world, unsigned int i, char where, uint64_
 	pthread_mutex_unlock(&world->lock);
 }
 
-static void put_tables(struct vhu_memory *memory)
+/* Four levels, the lowest 4 GiB to themselves, in pages of 2 MiB. */
+static void put_pages(struct vhu_memory *memory)
 {
-	const uint64_t gdt[] = {
-		0, 0, 0x00cf9b000000ffff, 0x00cf93000000ffff, 0x00008b0006000067, 0
+	enum {
+		PRESENT_WRITABLE = 3,
+		LARGE = 0x80,
+		PAGE = 4096
 	};
+	uint64_t *pages = vhu_memory_ptr(memory, PAGES, 6 * PAGE);
+
+	pages[0] = (PAGES + PAGE) | PRESENT_WRITABLE;
+	for (uint64_t i = 0; i < 4; i++)
+		pages[512 + i] = (PAGES + (2 + i) * PAGE) | PRESENT_WRITABLE;
+	for (uint64_t i = 0; i < 4 * 512; i++)
+		pages[1024 + i] = i << 21 | LARGE | PRESENT_WRITABLE;
+}
+
+static void put_tables(struct vhu_memory *memory, bool is_64)
+{
+	const uint64_t code = is_64 ? 0x00af9b000000ffff : 0x00cf9b000000ffff;
+	const uint64_t gdt[] = { 0, 0, code, 0x00cf93000000ffff, 0x00008b0006000067, 0 };
 	const uint32_t handler = LOAD + (uint32_t)(guest_handler - guest_begin);
-	/* Of the descriptor: offset, selector, 32-bit interrupt gate, offset. */
+	/* Of the descriptor: offset, selector, interrupt gate, offset. */
 	const uint16_t gate[] = { (uint16_t)handler, VMM_BOOT_CODE, 0x8e00,
 				  (uint16_t)(handler >> 16) };
-	const uint16_t lidt[] = { (VECTOR + 1) * 8 - 1, IDT, 0 };
+	const uint16_t lidt[] = { (VECTOR + 1) * 16 - 1, IDT, 0, 0, 0 };
 
 	memcpy(vhu_memory_ptr(memory, GDT, sizeof(gdt)), gdt, sizeof(gdt));
-	memcpy(vhu_memory_ptr(memory, IDT + VECTOR * 8, sizeof(gate)), gate, sizeof(gate));
+	memcpy(vhu_memory_ptr(memory, IDT + VECTOR * 16, sizeof(gate)), gate, sizeof(gate));
 	memcpy(vhu_memory_ptr(memory, LIDT, sizeof(lidt)), lidt, sizeof(lidt));
 	memcpy(vhu_memory_ptr(memory, LOAD, (size_t)(guest_end - guest_begin)), guest_begin,
 	       (size_t)(guest_end - guest_begin));
+	put_pages(memory);
 }
 
 static bool has_kvm(void)
@@ -295,7 +320,6 @@ static int setup(void **state)
 	pthread_cond_init(&world->cond, NULL);
 	assert_int_equal(vhu_memory_new(&world->memory), 0);
 	assert_int_equal(vhu_memory_add(world->memory, 0, 1 << 20, 0), 0);
-	put_tables(world->memory);
 	assert_int_equal(vmm_kvm_new(&world->kvm, VMM_KVM_PATH, NULL, text), 0);
 	assert_int_equal(vmm_kvm_set_memory(world->kvm, world->memory, text), 0);
 	world->mmio = vmm_bus_new("mmio", NULL);
@@ -331,17 +355,19 @@ static int teardown(void **state)
 static struct world *begin(void **state, const uint8_t *guest)
 {
 	const struct vmm_boot_entry entry = {
-		.mode = VMM_BOOT_PVH,
+		.mode = guest == guest_irq ? VMM_BOOT_LINUX64 : VMM_BOOT_PVH,
 		.rip = LOAD + (uint64_t)(guest - guest_begin),
 		.rsp = STACK,
 		.gdt = GDT,
 		.tss = 0x600,
+		.cr3 = PAGES,
 	};
 	struct world *world = *state;
 	char text[VMM_TEXT];
 
 	if (!world)
 		skip();
+	put_tables(world->memory, entry.mode == VMM_BOOT_LINUX64);
 	assert_int_equal(vmm_vcpu_enter(world->vcpu, &entry, text), 0);
 	assert_int_equal(vmm_vcpu_start(world->vcpu), 0);
 	return world;
