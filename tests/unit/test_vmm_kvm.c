@@ -320,7 +320,7 @@ static int setup(void **state)
 	pthread_cond_init(&world->cond, NULL);
 	assert_int_equal(vhu_memory_new(&world->memory), 0);
 	assert_int_equal(vhu_memory_add(world->memory, 0, 1 << 20, 0), 0);
-	assert_int_equal(vmm_kvm_new(&world->kvm, VMM_KVM_PATH, NULL, text), 0);
+	assert_int_equal(vmm_kvm_new(&world->kvm, VMM_KVM_PATH, text), 0);
 	assert_int_equal(vmm_kvm_set_memory(world->kvm, world->memory, text), 0);
 	world->mmio = vmm_bus_new("mmio", NULL);
 	world->port = vmm_bus_new("port", NULL);
@@ -606,9 +606,9 @@ static void what_is_no_kvm_is_refused_in_a_line(void **state)
 	char text[VMM_TEXT];
 
 	(void)state;
-	assert_int_equal(vmm_kvm_new(&kvm, "/nowhere/kvm", NULL, text), -ENOENT);
+	assert_int_equal(vmm_kvm_new(&kvm, "/nowhere/kvm", text), -ENOENT);
 	assert_non_null(strstr(text, "is not there"));
-	assert_int_equal(vmm_kvm_new(&kvm, "/dev/null", NULL, text), -ENOSYS);
+	assert_int_equal(vmm_kvm_new(&kvm, "/dev/null", text), -ENOSYS);
 	assert_string_equal(text, "/dev/null is not KVM");
 	assert_null(kvm);
 }
