@@ -232,7 +232,7 @@ static void write_cut(struct vmm_bus *bus, const struct cut *cut, uint64_t addr,
 	uint64_t value = 0;
 
 	if (cut->len < cut->size) {
-		value = ops->read(arg, cut->offset, cut->size);
+		value = ops->read(arg, cut->offset, cut->size) & UINT64_MAX >> (64 - 8 * cut->size);
 		/* Reading may have sent the range away. */
 		if (vmm_bus_find(bus, addr) != range)
 			return;

@@ -4,15 +4,19 @@ and all that it needs, and the guests in that guest. It must not know what a tes
 
 import glob
 import os
+import re
 import shutil
 import socket
+import struct
+import subprocess
 import threading
 
-from bench import VHU, Failure, Skip, path_of
+from bench import VHU, Failure, Skip, path_of, wait_for
 from machine import Guest, guest_image
 from overlay import Overlay
 
-KERNEL, INITRD = "/vm/kernel", "/vm/initrd"
+# in the outer guest: the kernel as Debian has it, the same unpacked, the inner guests' initramfs
+KERNEL, PVH_KERNEL, INITRD = "/vm/kernel", "/vm/vmlinux", "/vm/initrd"
 DPDK_DRIVERS = ("librte_net_vhost", "librte_mempool_ring", "librte_bus_vdev")
 # KVM's modules, those first that others need; one of the last two finds its processor
 MODULES = ("irqbypass", "kvm", "kvm-amd", "kvm-intel")
@@ -27,9 +31,26 @@ def _modules(kernel):
             for path in glob.glob(os.path.join(root, base, release, "kernel", "**", "*.ko"),
                                   recursive=True):
                 found[os.path.basename(path)[:-len(".ko")]] = path
-            if all(name in found for name in MODULES):
+            if all(name in found for name in MODULES + ("virtio_blk",)):
                 return found
     raise Skip("kernel %s has no modules of KVM" % release)
+
+
+def pvh_kernel(kernel):
+    """The ELF image that a bzImage unpacks itself to; None where nobody here can."""
+    with open(kernel, "rb") as file:
+        image = file.read()
+    offset, length = struct.unpack_from("<II", image, 0x248)
+    begin = (image[0x1f1] + 1) * 512 + offset
+    # what packed it, by its first bytes; its last four are the size, which are not part of it
+    for magic, argv in ((b"\x02\x21\x4c\x18", ["lz4", "-dc"]), (b"\xfd7zX", ["xz", "-dc"]),
+                        (b"\x28\xb5\x2f\xfd", ["zstd", "-dc"]), (b"\x1f\x8b", ["gzip", "-dc"])):
+        if image[begin:].startswith(magic) and shutil.which(argv[0]):
+            done = subprocess.run(argv, input=image[begin:begin + length - 4],
+                                  stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+            if not done.returncode and done.stdout.startswith(b"\x7fELF"):
+                return done.stdout
+    return None
 
 
 def _add_testpmd(overlay):
@@ -39,10 +60,18 @@ def _add_testpmd(overlay):
     overlay.program("bin/dpdk-testpmd", testpmd)
     # drivers are loaded by name: any folder does
     for name in DPDK_DRIVERS:
-        for path in glob.glob("/usr/lib/x86_64-linux-gnu/%s.so.??" % name) + \
-                glob.glob("/usr/lib/x86_64-linux-gnu/dpdk/pmds-*/%s.so.??" % name):
-            overlay.program("vm/dpdk/" + os.path.basename(path), path)
-            break
+        found = glob.glob("/usr/lib/*/%s.so.[0-9][0-9]" % name) + \
+            glob.glob("/usr/lib/*/dpdk/pmds-*/%s.so.[0-9][0-9]" % name)
+        if found:
+            overlay.program("vm/dpdk/" + os.path.basename(found[0]), found[0])
+
+
+def _archive_behind(path, overlay):
+    """An initramfs with an archive behind it."""
+    with open(path, "rb") as file:
+        image = file.read()
+    # one that is not packed has to begin at a multiple of four
+    return image + b"\0" * (-len(image) % 4) + overlay.archive()
 
 
 _image = None
@@ -56,22 +85,24 @@ def host_image():
             raise Failure("%s is not built" % VHU)
         kernel, initrd = guest_image()
         modules = _modules(kernel)
+        inner = Overlay()
+        inner.file("vm/virtio_blk.ko", modules["virtio_blk"])
         overlay = Overlay()
         overlay.program("bin/vhu", VHU)
         overlay.file(KERNEL, kernel)
-        overlay.file(INITRD, initrd)
+        unpacked = pvh_kernel(kernel)
+        if unpacked:
+            overlay.content(PVH_KERNEL, unpacked)
+        overlay.content(INITRD, _archive_behind(initrd, inner))
         for name in MODULES:
             overlay.file("vm/%s.ko" % name, modules[name])
         _add_testpmd(overlay)
-        for program in ("qemu-storage-daemon",):
-            if shutil.which(program):
-                overlay.program("bin/" + program, shutil.which(program))
-        with open(initrd, "rb") as file:
-            image = file.read()
-        # an archive that is not packed has to begin at a multiple of four
+        storage = shutil.which("qemu-storage-daemon")
+        if storage:
+            overlay.program("bin/qemu-storage-daemon", storage)
         _image = path_of("vm-host.img")
         with open(_image, "wb") as file:
-            file.write(image + b"\0" * (-len(image) % 4) + overlay.archive())
+            file.write(_archive_behind(initrd, overlay))
     return _image
 
 
@@ -98,48 +129,57 @@ class VmHost(Guest):
 class VmGuest(Guest):
     """A guest of `vhu vm` in the outer guest; its serial console takes the commands."""
 
-    def __init__(self, host, number, nets, ip="", mem=160, smp=1, append="", args=""):
+    def __init__(self, host, number, devices, ip="", mem=160, smp=1, kernel=KERNEL, args=""):
         self.host = host
-        self.name = self.label = "vm%d" % number
-        self.tag = self.name
+        self.number = number  # of its console
+        self.name = self.label = self.tag = "vm%d" % number
         self.next_id = 0
         self.buffer = b""
         self.qmp_sock = None
         self.lock = threading.Lock()
         self.console = None
         self.process = host.process
-        self.console_path = host.console_paths[number]
         append = ("console=ttyS0 quiet panic=-1 tsc=reliable no_timer_check mitigations=off "
-                  "rcupdate.rcu_expedited=1 cryptomgr.notests vhu.shell=ttyS0 vhu.name=%s "
-                  "vhu.ip=%s %s" % (self.name, ip, append)).strip()
-        self.command = "vhu vm --kernel %s --initrd %s --mem %dM --cpus %d --append '%s' %s%s" % (
-            KERNEL, INITRD, mem, smp, append, "".join("--net '%s' " % net for net in nets), args)
+                  "rcupdate.rcu_expedited=1 cryptomgr.notests vhu.shell=ttyS0 vhu.name=%s vhu.ip=%s"
+                  % (self.name, ip))
+        self.command = "vhu vm --kernel %s --initrd %s --mem %dM --cpus %d --append '%s' %s %s" % (
+            kernel, INITRD, mem, smp, append, " ".join(devices), args)
         self.start()
 
     def start(self):
         self.connect_shell()
         self.buffer = b""
         self.host.background(
-            "for p in /sys/class/virtio-ports/*; do [ $(cat $p/name) != vm.%s ] || "
-            "exec 3<>/dev/${p##*/}; done; exec %s <&3 >&3" % (self.name[2:], self.command), self.tag)
+            "for p in /sys/class/virtio-ports/*; do [ $(cat $p/name) != vm.%d ] || "
+            "exec 3<>/dev/${p##*/}; done; echo $$ >/tmp/%s.pid; exec %s <&3 >&3" %
+            (self.number, self.tag, self.command), self.tag)
 
     def connect_shell(self):
         if self.console is None:
             self.console = socket.socket(socket.AF_UNIX)
-            self.console.connect(self.console_path)
+            self.console.connect(self.host.console_paths[self.number])
 
-    def check(self):
-        """Failure unless its `vhu vm` still runs."""
-        if self.host.finished(self.tag):
-            raise Failure("%s: `vhu vm` ended: %s" % (self.name, self.host.output(self.tag)))
+    def said(self):
+        """What `vhu vm` itself said so far."""
+        return self.host.run("cat /tmp/" + self.tag)
 
     def ended(self, timeout=60):
         """Waits for the end of `vhu vm`; returns its status and what it said."""
         return self.host.output(self.tag, timeout)
 
-    def pid(self):
-        """Of `vhu vm`, in the outer guest."""
-        return int(self.host.run("pgrep -f 'vhu vm .*vhu.name=%s ' | head -n 1" % self.name))
+    def signal(self, name):
+        self.host.run("kill -%s $(cat /tmp/%s.pid)" % (name, self.tag))
+
+    def exits(self):
+        """How often its vCPUs came back to `vhu vm` so far: {"port": ..., "mmio": ...}."""
+        before = self.said().count("exits:")
+        self.signal("USR1")
+        said = wait_for("the exits of " + self.name, lambda: self._exits_after(before), 20, 0.1)
+        return {kind: int(number) for kind, number in re.findall(r"(\w+) (\d+)", said)}
+
+    def _exits_after(self, before):
+        said = re.findall(r"exits: (.*)", self.said())
+        return said[-1] if len(said) > before else None
 
     def stop(self):
         if self.console:

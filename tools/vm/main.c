@@ -7,6 +7,7 @@
 #include "commands.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -29,7 +30,8 @@ enum {
 	NR_ENDS = 4,
 };
 
-static const int ends[NR_ENDS] = { SIGTERM, SIGINT, SIGHUP, SIGQUIT };
+/* What ends it, and what is a question. */
+static const int signals[NR_ENDS + 1] = { SIGTERM, SIGINT, SIGHUP, SIGQUIT, SIGUSR1 };
 
 struct program {
 	struct vm_options options;
@@ -72,11 +74,27 @@ static void on_escape(void *arg)
 
 /* ---- The loop ---- */
 
+/* How often vCPUs came back to us: traffic that passes without us does not count. */
+static void say_exits(struct program *program)
+{
+	uint64_t exits[VMM_EXIT_KINDS];
+
+	vmm_machine_exits(program->machine, exits);
+	log_line(LOG_NOTICE, NULL,
+		 "exits: port %" PRIu64 ", mmio %" PRIu64 ", halt %" PRIu64 ", signal %" PRIu64,
+		 exits[VMM_EXIT_PORT], exits[VMM_EXIT_MMIO], exits[VMM_EXIT_HALT],
+		 exits[VMM_EXIT_INTR]);
+}
+
 static void on_signal(void *arg, int signal, pid_t sender)
 {
 	struct program *program = arg;
 
 	(void)sender;
+	if (signal == SIGUSR1) {
+		say_exits(program);
+		return;
+	}
 	log_line(LOG_NOTICE, NULL, "ended by SIG%s", sigabbrev_np(signal));
 	loop_stop(program->loop, 0);
 }
@@ -166,7 +184,7 @@ static bool is_ended(void)
 
 	sigpending(&pending);
 	for (size_t i = 0; i < NR_ENDS; i++)
-		if (sigismember(&pending, ends[i]))
+		if (sigismember(&pending, signals[i]))
 			return true;
 	return false;
 }
@@ -243,7 +261,7 @@ static int open_loop(struct program *program, char *text)
 		.arg = program,
 	};
 	/* Before the threads: they inherit the mask. */
-	int err = loop_add_signals(program->loop, ends, NR_ENDS, on_signal, program,
+	int err = loop_add_signals(program->loop, signals, NR_ENDS + 1, on_signal, program,
 				   &program->signals);
 
 	if (!err)

@@ -55,6 +55,8 @@ static const char usage[] =
 	"  -v, --verbose        more lines; -q, --quiet: warnings and errors alone\n"
 	"  -h, --help           this text\n"
 	"\n"
+	"SIGUSR1: prints how often vCPUs came back to this program (exits).\n"
+	"\n"
 	"Exit status: 0 the guest switched itself off or reset itself, or was ended here;\n"
 	"1 it crashed, or could not be started; 2 the command line is wrong.\n";
 
