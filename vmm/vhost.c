@@ -340,7 +340,12 @@ static void on_back(void *arg)
 
 static void on_needs_reset(void *arg, const char *reason)
 {
-	vmm_vhost_fail(arg, reason);
+	struct vmm_vhost *v = arg;
+
+	vmm_vhost_fail(v, reason);
+	/* it is there, for the next run */
+	set_present(v, true);
+	greeted(v);
 }
 
 static void on_config_changed(void *arg)
