@@ -120,8 +120,7 @@ static int create_vm(struct vmm_kvm *kvm, char *text)
 	return 0;
 }
 
-int vmm_kvm_new(struct vmm_kvm **ret_kvm, const char *path, const struct vmm_probe *probe,
-		char text[VMM_TEXT])
+int vmm_kvm_new(struct vmm_kvm **ret_kvm, const char *path, char text[VMM_TEXT])
 {
 	struct vmm_kvm *kvm = calloc(1, sizeof(*kvm));
 	int err;
@@ -137,7 +136,7 @@ int vmm_kvm_new(struct vmm_kvm **ret_kvm, const char *path, const struct vmm_pro
 	if (!err) {
 		int max = ioctl(kvm->fd, KVM_CHECK_EXTENSION, KVM_CAP_IRQ_ROUTING);
 
-		err = vmm_kvm_irq_init(&kvm->irq, kvm->vm_fd, (unsigned int)max, probe);
+		err = vmm_kvm_irq_init(&kvm->irq, kvm->vm_fd, (unsigned int)max);
 		if (err < 0)
 			snprintf(text, VMM_TEXT, "interrupt routes: %s", strerror(-err));
 	}

@@ -10,7 +10,7 @@
 #include <stddef.h>
 #include <vhu/memory.h>
 #include <vmm/irq.h>
-#include <vmm/probe.h>
+#include <stdbool.h>
 #include <vmm/text.h>
 #include <vmm/virtio_pci.h>
 
@@ -21,11 +21,9 @@ struct kvm_cpuid2;
 
 /*
  * Makes an empty machine with in-kernel interrupt controllers and timer. -ENOENT, -EACCES and so on:
- * the file cannot be opened; -ENOSYS: it is not KVM, or lacks something. text says which. probe may
- * be NULL; borrowed.
+ * the file cannot be opened; -ENOSYS: it is not KVM, or lacks something. text says which.
  */
-int vmm_kvm_new(struct vmm_kvm **ret_kvm, const char *path, const struct vmm_probe *probe,
-		char text[VMM_TEXT]);
+int vmm_kvm_new(struct vmm_kvm **ret_kvm, const char *path, char text[VMM_TEXT]);
 /* vCPUs are closed before. NULL is allowed. */
 void vmm_kvm_free(struct vmm_kvm *kvm);
 

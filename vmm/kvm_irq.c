@@ -251,7 +251,6 @@ static int send_msi(void *arg, const struct vmm_msi *msi)
 		.data = msi->data,
 	};
 
-	vmm_probe(irq->probe, VMM_AT_INTERRUPT, NULL, "msi", msi->data & 0xff, msi->addr);
 	return ioctl(irq->vm_fd, KVM_SIGNAL_MSI, &request) < 0 ? -errno : 0;
 }
 
@@ -262,7 +261,6 @@ static int set_line(void *arg, unsigned int pin, bool level)
 
 	if (pin >= VMM_IRQ_PINS)
 		return -EINVAL;
-	vmm_probe(irq->probe, VMM_AT_INTERRUPT, NULL, "line", pin, level);
 	return ioctl(irq->vm_fd, KVM_IRQ_LINE, &request) < 0 ? -errno : 0;
 }
 
@@ -276,15 +274,13 @@ static const struct vmm_irq_ops irq_ops = {
 	.set_line = set_line,
 };
 
-int vmm_kvm_irq_init(struct vmm_kvm_irq *irq, int vm_fd, unsigned int max,
-		     const struct vmm_probe *probe)
+int vmm_kvm_irq_init(struct vmm_kvm_irq *irq, int vm_fd, unsigned int max)
 {
 	if (max <= PIN_ENTRIES)
 		return -ENOSPC;
 	*irq = (struct vmm_kvm_irq){
 		.irq = { .ops = &irq_ops, .arg = irq },
 		.vm_fd = vm_fd,
-		.probe = probe,
 		.max_routes = max - PIN_ENTRIES,
 	};
 	return tell_table(irq);

@@ -4,7 +4,6 @@
 #define VMM_KVM_IRQ_H
 
 #include <vmm/irq.h>
-#include <vmm/probe.h>
 
 struct vmm_kvm_route;
 struct vmm_kvm_attached;
@@ -12,7 +11,6 @@ struct vmm_kvm_attached;
 struct vmm_kvm_irq {
 	struct vmm_irq irq; /* its argument is this */
 	int vm_fd;
-	const struct vmm_probe *probe;
 	struct vmm_kvm_route *routes;
 	unsigned int nr_routes, max_routes;
 	struct vmm_kvm_attached *attached;
@@ -20,8 +18,7 @@ struct vmm_kvm_irq {
 };
 
 /* max: entries that the kernel's table may have. 0 or -errno. */
-int vmm_kvm_irq_init(struct vmm_kvm_irq *irq, int vm_fd, unsigned int max,
-		     const struct vmm_probe *probe);
+int vmm_kvm_irq_init(struct vmm_kvm_irq *irq, int vm_fd, unsigned int max);
 /* Nothing happens if init was never called on an irq of zeros. */
 void vmm_kvm_irq_fini(struct vmm_kvm_irq *irq);
 

@@ -227,8 +227,7 @@ int vmm_machine_new(struct vmm_machine **ret_machine, const struct vmm_machine_o
 	err = add_wake(machine, text);
 	if (!err)
 		err = vmm_kvm_new(&machine->kvm,
-				  options->kvm_path ? options->kvm_path : VMM_KVM_PATH,
-				  options->probe, text);
+				  options->kvm_path ? options->kvm_path : VMM_KVM_PATH, text);
 	if (!err)
 		err = add_memory(machine, text);
 	if (!err)

@@ -40,8 +40,9 @@ struct vmm_machine_options {
 	/* A multiple of 4096, of 2 MiB with huge pages, between the two above. */
 	uint64_t memory_size;
 	bool with_huge_pages;
-	unsigned int nr_cpus;	       /* 1 to VMM_MAX_CPUS */
-	bool no_doorbells;	       /* each doorbell comes to us, and is seen by the probe */
+	unsigned int nr_cpus; /* 1 to VMM_MAX_CPUS */
+	/* Doorbells and calls come by us instead of by KVM alone, and are seen by the probe. */
+	bool through_us;
 	const struct vmm_probe *probe; /* borrowed; may be NULL */
 };
 

@@ -12,8 +12,9 @@
 #include <unistd.h>
 #include <vmm/machine_parts.h>
 
-/* Which fd an event is of: a device's number above, a queue's or this below. */
+/* Which fd an event is of: a device's number above, below a queue's, or an eventfd with a bit, or this. */
 #define OF_DEVICE UINT32_C(0xffffffff)
+#define OF_EVENTFD UINT32_C(0x80000000)
 
 static uint64_t event_data(unsigned int device, uint32_t queue)
 {
@@ -27,9 +28,15 @@ static int watch_fd(struct vmm_machine *machine, int fd, uint64_t data)
 	return epoll_ctl(machine->epoll_fd, EPOLL_CTL_ADD, fd, &event) < 0 ? -errno : 0;
 }
 
-static void unwatch_fd(struct vmm_machine *machine, int fd)
+void vmm_machine_unwatch(struct vmm_machine *machine, int fd)
 {
 	epoll_ctl(machine->epoll_fd, EPOLL_CTL_DEL, fd, NULL);
+}
+
+int vmm_machine_watch_call(struct vmm_machine_device *device, int eventfd)
+{
+	return watch_fd(device->machine, eventfd,
+			event_data(device->number, OF_EVENTFD | (uint32_t)eventfd));
 }
 
 /* ---- Either kind ---- */
@@ -41,7 +48,9 @@ static const struct vmm_virtio_device *virtio_device(const struct vmm_machine_de
 
 static const struct vmm_irq *device_irq(struct vmm_machine_device *device)
 {
-	const struct vmm_irq *irq = vmm_kvm_irq(device->machine->kvm);
+	const struct vmm_irq *irq = device->machine->options.through_us ?
+					    &device->through.irq :
+					    vmm_kvm_irq(device->machine->kvm);
 
 	return device->net ? vmm_net_irq(device->net, irq) : vmm_blk_irq(device->blk, irq);
 }
@@ -75,7 +84,7 @@ static void on_watch_calls(void *arg, bool on)
 		int fd = virtio->queues[i].call_fd;
 
 		if (!on)
-			unwatch_fd(device->machine, fd);
+			vmm_machine_unwatch(device->machine, fd);
 		else if (watch_fd(device->machine, fd, event_data(device->number, i)) < 0)
 			vmm_machine_end(device->machine, VMM_END_FAILED,
 					"interrupts cannot be watched for");
@@ -93,8 +102,6 @@ static void take_call(struct vmm_machine_device *device, uint32_t queue)
 		return;
 	if (read(virtio->queues[queue].call_fd, &count, sizeof(count)) < 0)
 		return;
-	vmm_probe(device->machine->options.probe, VMM_AT_CALL, virtio->device->name, NULL, queue,
-		  count);
 	vmm_virtio_pci_called(device->pci, queue);
 }
 
@@ -109,7 +116,10 @@ void vmm_machine_device_event(struct vmm_machine *machine, uint64_t data)
 		return;
 	device = &machine->devices[number];
 	if (queue != OF_DEVICE) {
-		take_call(device, queue);
+		if (queue & OF_EVENTFD)
+			vmm_machine_through_call(&device->through, (int)(queue & ~OF_EVENTFD));
+		else
+			take_call(device, queue);
 		return;
 	}
 	err = process(device);
@@ -143,7 +153,7 @@ static int add_transport(struct vmm_machine_device *device)
 		.bar_base = next_bar(machine, vmm_virtio_pci_bar_size(virtio_device(device))),
 		.irq = device_irq(device),
 		.pin = vmm_platform_intx((unsigned int)slot),
-		.doorbell = machine->options.no_doorbells ? NULL : &vmm_kvm_doorbells,
+		.doorbell = machine->options.through_us ? NULL : &vmm_kvm_doorbells,
 		.doorbell_arg = machine->kvm,
 		.watch_calls = on_watch_calls,
 		.watch_arg = device,
@@ -166,6 +176,7 @@ static void free_device(struct vmm_machine_device *device)
 	vmm_virtio_pci_free(device->pci);
 	vmm_net_free(device->net);
 	vmm_blk_free(device->blk);
+	vmm_machine_through_fini(&device->through);
 	*device = (struct vmm_machine_device){ 0 };
 }
 

@@ -13,6 +13,16 @@
 #include <vmm/serial.h>
 #include <vmm/virtio_pci.h>
 
+/* See machine_through.c. */
+struct vmm_machine_through {
+	struct vmm_irq irq; /* its argument is this */
+	struct vmm_machine_device *device;
+	struct vmm_through_route *routes;
+	unsigned int nr_routes;
+	struct vmm_through_attached *attached;
+	unsigned int nr_attached;
+};
+
 struct vmm_machine_device {
 	struct vmm_machine *machine;
 	unsigned int number;
@@ -20,6 +30,7 @@ struct vmm_machine_device {
 	struct vmm_blk *blk;
 	struct vmm_virtio_pci *pci;
 	bool watches_calls;
+	struct vmm_machine_through through; /* in use if the machine's calls come by us */
 };
 
 struct vmm_machine {
@@ -55,5 +66,14 @@ void vmm_machine_end(struct vmm_machine *machine, enum vmm_end end, const char *
 /* machine_device.c. An event of epoll's that is not the wake eventfd's; under the lock. */
 void vmm_machine_device_event(struct vmm_machine *machine, uint64_t data);
 void vmm_machine_free_devices(struct vmm_machine *machine);
+/* The device thread watches an eventfd, and calls vmm_machine_through_call(). */
+int vmm_machine_watch_call(struct vmm_machine_device *device, int eventfd);
+void vmm_machine_unwatch(struct vmm_machine *machine, int fd);
+
+void vmm_machine_through_init(struct vmm_machine_through *through,
+			      struct vmm_machine_device *device);
+void vmm_machine_through_fini(struct vmm_machine_through *through);
+/* An eventfd that is watched is readable, or was. */
+void vmm_machine_through_call(struct vmm_machine_through *through, int eventfd);
 
 #endif

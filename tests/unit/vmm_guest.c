@@ -461,7 +461,7 @@ void guest_new(struct vmm_guest *guest, unsigned int nr_queues, const uint16_t *
 				     .probe = { .sink = sink, .arg = guest } };
 	assert_true(nr_queues <= GUEST_MAX_QUEUES && config_size <= GUEST_CONFIG);
 	memcpy(guest->device.max_num, max_num, nr_queues * sizeof(*max_num));
-	guest->device.features = UINT64_C(0x1234500f0) | 1ull << VIRTIO_F_RING_PACKED;
+	guest->device.features = UINT64_C(0x1234500f0) | PACKED;
 	guest->device.device = (struct vmm_virtio_device){ .name = "net0",
 							   .id = 1,
 							   .class_code = 0x020000,
@@ -484,6 +484,15 @@ void guest_new(struct vmm_guest *guest, unsigned int nr_queues, const uint16_t *
 	guest->bar_size = vmm_virtio_pci_bar_size(&guest->device.device);
 	find_all(guest);
 	guest_command(guest, PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER, 0);
+}
+
+const uint16_t guest_max_num[NR_QUEUES] = { 256, 1024, 64 };
+
+void guest_open(struct vmm_guest *guest)
+{
+	guest_new(guest, NR_QUEUES, guest_max_num, CONFIG_SIZE);
+	for (unsigned int i = 0; i < CONFIG_SIZE; i++)
+		guest->device.config[i] = (uint8_t)(0xa0 + i);
 }
 
 void guest_free(struct vmm_guest *guest)
@@ -573,7 +582,7 @@ void guest_start(struct vmm_guest *guest)
 {
 	unsigned int nr_queues = guest->device.device.nr_queues;
 
-	assert_int_equal(guest_negotiate(guest, 1ull << VIRTIO_F_VERSION_1), 0xb);
+	assert_int_equal(guest_negotiate(guest, VERSION_1), 0xb);
 	guest_msix_control(guest, true, false);
 	guest_set(guest, VIRTIO_PCI_COMMON_MSIX, 0);
 	guest_msix_entry(guest, 0, 0, false);

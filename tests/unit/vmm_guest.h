@@ -8,6 +8,7 @@
 #ifndef TESTS_UNIT_VMM_GUEST_H
 #define TESTS_UNIT_VMM_GUEST_H
 
+#include <vmm/msix.h>
 #include <vmm/virtio_pci.h>
 
 enum {
@@ -28,6 +29,10 @@ enum {
 	GUEST_MESSAGES = 64,
 };
 #define GUEST_MSI_BASE UINT64_C(0xfee00000)
+
+/* Features by their bits. */
+#define VERSION_1 (UINT64_C(1) << 32)
+#define PACKED (UINT64_C(1) << 34)
 
 struct guest_irq {
 	struct vmm_irq irq;
@@ -103,6 +108,13 @@ struct vmm_guest {
 /* queues of max_num[i] each; a config of config_size. The driver has found it and mapped its BAR. */
 void guest_new(struct vmm_guest *guest, unsigned int nr_queues, const uint16_t *max_num,
 	       unsigned int config_size);
+/* The same with these, and a configuration of 0xa0, 0xa1, ... */
+enum {
+	NR_QUEUES = 3,
+	CONFIG_SIZE = 13,
+};
+extern const uint16_t guest_max_num[NR_QUEUES];
+void guest_open(struct vmm_guest *guest);
 /* Fails the test if anything was left behind. */
 void guest_free(struct vmm_guest *guest);
 

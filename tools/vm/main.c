@@ -21,6 +21,7 @@
 #include "vm/calls.h"
 #include "vm/console.h"
 #include "vm/options.h"
+#include "vm/walk.h"
 
 enum {
 	WAIT_STEP_MS = 200,
@@ -38,6 +39,7 @@ struct program {
 	struct loop *loop;
 	struct loop_source *signals, *source;
 	struct console *console;
+	struct walk *walk; /* NULL: not asked for */
 };
 
 /* ---- The console's other end ---- */
@@ -229,7 +231,8 @@ static int build(struct program *program, char *text)
 		.memory_size = options->memory_size,
 		.with_huge_pages = options->with_huge_pages,
 		.nr_cpus = options->nr_cpus,
-		.no_doorbells = options->trace_walk,
+		.through_us = options->trace_walk,
+		.probe = walk_probe(program->walk),
 	};
 	const struct vmm_boot_options boot = {
 		.kernel = options->kernel,
@@ -274,10 +277,13 @@ static int open_loop(struct program *program, char *text)
 static int start(struct program *program, char *text)
 {
 	char why[SANDBOX_TEXT];
-	int err = build(program, text);
+	int err = loop_new(&program->loop);
 
+	if (!err && program->options.trace_walk)
+		err = walk_new(&program->walk, program->loop, STDERR_FILENO, program->options.json,
+			       program->options.log_level == LOG_DEBUG);
 	if (!err)
-		err = loop_new(&program->loop);
+		err = build(program, text);
 	if (!err)
 		err = open_loop(program, text);
 	if (err < 0)
@@ -322,6 +328,7 @@ static int run(struct program *program)
 	loop_remove(program->source);
 	console_free(program->console);
 	vmm_machine_free(program->machine);
+	walk_free(program->walk);
 	loop_free(program->loop);
 	return status;
 }
