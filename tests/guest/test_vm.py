@@ -9,8 +9,8 @@ import os
 import sys
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from harness import (Failure, Skip, boot, iperf, iperf_server, main, ping, transfer, wait_for)
-from vm import INITRD, KERNEL, PVH_KERNEL, VmGuest, VmHost
+from harness import Failure, Skip, boot, iperf, iperf_server, main, ping, transfer, wait_for
+from vm import KERNEL, PVH_KERNEL, VmGuest, VmHost
 
 A, B = "10.9.0.1", "10.9.0.2"
 TESTPMD = "10.9.1.2"
@@ -103,13 +103,21 @@ def packed_ring_needs_a_reset(a, b):
     return ping(b, A, 1400)
 
 
+def guest_ends(guest, command):
+    guest.send(command)
+    status, said = guest.ended()
+    guest.stop()
+    if status:
+        raise Failure("`vhu vm` ended with %d: %s" % (status, said))
+
+
 def testpmd_answers(host):
     """Pings, and testpmd's driver for vhost-user as the backend that turns them round."""
     if host.try_run("test -x /bin/dpdk-testpmd")[0]:
         raise Skip("no dpdk-testpmd here")
-    host.run("mkfifo /tmp/testpmd.in")
+    host.run("mkdir -p /var/run && mkfifo /tmp/testpmd.in")
     # standard input stays open: its end would be testpmd's
-    host.background("exec dpdk-testpmd -l 0,1 --no-huge --in-memory --no-pci --no-telemetry -m 64 "
+    host.background("echo $$ >/tmp/testpmd.pid; exec dpdk-testpmd -l 0,1 --no-huge --no-shconf --no-pci --no-telemetry -m 64 "
                     "$(for d in /vm/dpdk/*; do echo -d $d; done) "
                     "--vdev=net_vhost0,iface=/tmp/t.sock,queues=1 -- -i --nb-cores=1 "
                     "--total-num-mbufs=2048 --forward-mode=icmpecho --auto-start --no-lsc-interrupt "
@@ -121,20 +129,36 @@ def testpmd_answers(host):
     if guest.run("cat /sys/class/net/eth0/address") != "52:54:00:00:01:01":
         raise Failure("the device has another MAC address")
     said = ping(guest, TESTPMD, count=5)
-    guest.send("poweroff -f")
-    status, text = guest.ended()
-    if status:
-        raise Failure("`vhu vm` ended with %d: %s" % (status, text))
-    guest.stop()
+    guest_ends(guest, "poweroff -f")
+    host.run("kill $(cat /tmp/testpmd.pid)")
     return said
 
 
-def guest_ends(guest, command):
-    guest.send(command)
-    status, said = guest.ended()
-    guest.stop()
-    if status:
-        raise Failure("`vhu vm` ended with %d: %s" % (status, said))
+def disk_is_read_and_written(host):
+    """A block device whose backend is QEMU's storage daemon: what is written is there afterwards."""
+    if host.try_run("test -x /bin/qemu-storage-daemon")[0]:
+        raise Skip("no qemu-storage-daemon here")
+    host.run("dd if=/dev/urandom of=/tmp/disk bs=1M count=8 2>/dev/null")
+    host.background("echo $$ >/tmp/disk.pid; exec qemu-storage-daemon "
+                    "--blockdev file,node-name=disk,filename=/tmp/disk "
+                    "--export vhost-user-blk,id=x,node-name=disk,writable=on,num-queues=1,"
+                    "addr.type=unix,addr.path=/tmp/d.sock", "storage")
+    wait_for("the storage daemon's socket",
+             lambda: host.try_run("test -S /tmp/d.sock")[0] == 0, 60, 0.2)
+    guest = VmGuest(host, 1, ["--blk vhost-user:/tmp/d.sock,queues=1"])
+    boot(guest)
+    guest.run("insmod /vm/virtio_blk.ko")
+    if guest.run("cat /sys/block/vda/size") != "16384":
+        raise Failure("the disk has %s sectors" % guest.run("cat /sys/block/vda/size"))
+    seen, there = guest.run("sha256sum </dev/vda"), host.run("sha256sum </tmp/disk")
+    if seen != there:
+        raise Failure("read: %s, there is: %s" % (seen, there))
+    guest.run("dd if=/dev/urandom of=/dev/vda bs=64k count=64 seek=32 conv=fsync 2>/dev/null")
+    written = guest.run("echo 3 >/proc/sys/vm/drop_caches; sha256sum </dev/vda")
+    guest_ends(guest, "poweroff -f")
+    there = host.run("kill $(cat /tmp/disk.pid); sha256sum </tmp/disk")
+    if written != there or written == seen:
+        raise Failure("written: %s, there is: %s" % (written, there))
 
 
 def test(tap):
@@ -159,6 +183,7 @@ def test(tap):
     tap.case("power_off_ends_it_with_0", guest_ends, a, "poweroff -f")
     tap.case("reboot_ends_it_with_0", guest_ends, b, "reboot -f")
     tap.case("testpmd_as_the_backend", testpmd_answers, host)
+    tap.case("disk_of_a_storage_daemon", disk_is_read_and_written, host)
 
 
 if __name__ == "__main__":
