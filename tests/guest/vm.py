@@ -17,7 +17,8 @@ from overlay import Overlay
 
 # in the outer guest: the kernel as Debian has it, the same unpacked, the inner guests' initramfs
 KERNEL, PVH_KERNEL, INITRD = "/vm/kernel", "/vm/vmlinux", "/vm/initrd"
-DPDK_DRIVERS = ("librte_net_vhost", "librte_mempool_ring", "librte_bus_vdev")
+# what testpmd is not linked with
+DPDK_DRIVERS = ("librte_net_vhost", "librte_mempool_ring")
 # KVM's modules, those first that others need; one of the last two finds its processor
 MODULES = ("irqbypass", "kvm", "kvm-amd", "kvm-intel")
 
