@@ -499,6 +499,7 @@ static void all_is_new_after_a_reset(struct walk *walk)
 		guest_set(guest, VIRTIO_PCI_COMMON_Q_SELECT, i);
 		assert_int_equal(guest_get(guest, VIRTIO_PCI_COMMON_Q_MSIX), VMM_MSIX_NO_VECTOR);
 	}
+	assert_true(guest->virtio->features == 0);
 	assert_int_equal(guest_irq_routes(&guest->irq), 0);
 	assert_int_equal(guest->irq.nr_attached, 0);
 	assert_int_equal(guest->bells.nr, 0);
