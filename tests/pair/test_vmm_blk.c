@@ -111,7 +111,7 @@ static void disk_free(struct disk *disk)
 		vhu_local_free(disk->local[i]);
 		vhu_driver_free(disk->driver[i]);
 	}
-	guest_free(&disk->guest);
+	guest_fini(&disk->guest);
 	liar_free(&disk->liar);
 	disk->before.heap = SIZE_MAX;
 	tally_check(&disk->before);
