@@ -94,7 +94,7 @@ static void note_causes(struct walk *walk, const struct walk_way *way)
 		struct causes *causes =
 			station->device[0] ? causes_of(walk, station->device) : NULL;
 
-		if (causes && station->at == VMM_AT_STATUS)
+		if (causes && (station->at == VMM_AT_STATUS || station->at == VMM_AT_START))
 			causes->status = cause;
 		if (causes && station->at == VMM_AT_KICK)
 			causes->doorbell = cause;
