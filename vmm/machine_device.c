@@ -190,6 +190,7 @@ static struct vmm_machine_device *begin_device(struct vmm_machine *machine, char
 		return NULL;
 	}
 	*device = (struct vmm_machine_device){ .machine = machine, .number = machine->nr_devices };
+	vmm_machine_through_init(&device->through, device);
 	return device;
 }
 

@@ -11,6 +11,8 @@
 #include <string.h>
 #include <sys/un.h>
 
+#include <vmm/vhost_mask.h>
+
 enum state {
 	IDLE,	    /* nothing is wanted; the frontend is as new */
 	WAITING,    /* a start is wanted, and no backend is there, or no queue enabled */
@@ -33,10 +35,10 @@ struct vmm_vhost {
 	uint64_t offered;
 	uint64_t features;
 	unsigned int nr_rings, nr_served;
-	bool described[VHU_MAX_RINGS];
+	bool is_described[VHU_MAX_RINGS]; /* in this run */
+	bool is_stale[VHU_MAX_RINGS];	  /* in an earlier one, and the frontend still has it */
 
-	const struct vmm_irq *irq; /* the one behind ours */
-	struct vmm_irq masking;
+	struct vmm_vhost_mask mask;
 };
 
 static void say(const struct vmm_vhost *v, const char *text)
@@ -72,8 +74,8 @@ static void set_present(struct vmm_vhost *v, bool is_present)
 void vmm_vhost_fail(struct vmm_vhost *v, const char *text)
 {
 	say(v, text);
-	if (v->state == STOPPING || v->state == FAILED)
-		return;
+	if (v->state == IDLE || v->state == STOPPING || v->state == FAILED)
+		return; /* of a run that is over */
 	set_state(v, FAILED);
 	vmm_virtio_needs_reset(v->virtio);
 }
@@ -106,33 +108,55 @@ static void start_done(void *arg, int err, const struct vhu_answer *answer)
 		restart(v);
 }
 
-/* Describes what is new among the enabled queues. How many are described now, or -errno. */
+/* A ring that an earlier run described, and this one does not have. */
+static int undescribe(struct vmm_vhost *v, unsigned int i)
+{
+	const struct vhu_frontend_ring none = {
+		.size = sizeof(none), .kick_fd = -1, .call_fd = -1, .polled = true
+	};
+	int err = v->is_stale[i] ? vhu_frontend_set_ring(v->fe, i, &none) : 0;
+
+	if (!err)
+		v->is_stale[i] = false;
+	return err;
+}
+
+static int describe_one(struct vmm_vhost *v, unsigned int i)
+{
+	const struct vmm_virtio_queue *q = &v->virtio->queues[i];
+	const struct vhu_frontend_ring ring = {
+		.size = sizeof(ring),
+		.num = q->num,
+		.addr = { .desc_gpa = q->desc, .avail_gpa = q->driver, .used_gpa = q->device },
+		.kick_fd = q->kick_fd,
+		.call_fd = q->call_fd,
+		.disabled = i >= v->nr_served,
+	};
+	int err = v->is_described[i] ? 0 : vhu_frontend_set_ring(v->fe, i, &ring);
+
+	if (!err) {
+		v->is_described[i] = true;
+		v->is_stale[i] = false;
+	}
+	return err;
+}
+
+/*
+ * Describes what is new among the enabled queues, and that the others are none: the backend must
+ * not hear of where they once were. How many there are, or -errno.
+ */
 static int describe(struct vmm_vhost *v, unsigned int *ret_ring)
 {
 	int count = 0;
 
-	for (unsigned int i = 0; i < v->nr_rings; i++) {
-		const struct vmm_virtio_queue *q = &v->virtio->queues[i];
-		struct vhu_frontend_ring ring = { .size = sizeof(ring),
-						  .kick_fd = q->kick_fd,
-						  .call_fd = q->call_fd,
-						  .disabled = i >= v->nr_served };
-		int err;
+	for (unsigned int i = 0; i < v->o.nr_rings; i++) {
+		bool is_enabled = i < v->nr_rings && v->virtio->queues[i].is_enabled;
+		int err = is_enabled ? describe_one(v, i) : undescribe(v, i);
 
-		if (!q->is_enabled)
-			continue;
-		count++;
-		if (v->described[i])
-			continue;
-		ring.num = q->num;
-		ring.addr.desc_gpa = q->desc;
-		ring.addr.avail_gpa = q->driver;
-		ring.addr.used_gpa = q->device;
 		*ret_ring = i;
-		err = vhu_frontend_set_ring(v->fe, i, &ring);
 		if (err)
 			return err;
-		v->described[i] = true;
+		count += is_enabled;
 	}
 	return count;
 }
@@ -168,20 +192,6 @@ static void start(struct vmm_vhost *v)
 	snprintf(what, sizeof(what), "queue %u", ring);
 	fail(v, what, err,
 	     err == -EINVAL ? "size or addresses cannot be those of a ring in guest memory" : NULL);
-}
-
-/* Rings that were described stay so: the next run describes its own. */
-static void forget_rings(struct vmm_vhost *v)
-{
-	const struct vhu_frontend_ring none = { .size = sizeof(none),
-						.kick_fd = -1,
-						.call_fd = -1 };
-
-	for (unsigned int i = 0; i < v->o.nr_rings; i++) {
-		if (v->described[i])
-			vhu_frontend_set_ring(v->fe, i, &none);
-		v->described[i] = false;
-	}
 }
 
 void vmm_vhost_start(struct vmm_vhost *v, uint64_t features, unsigned int nr_rings,
@@ -241,7 +251,7 @@ void vmm_vhost_queue_enabled(struct vmm_vhost *v, unsigned int queue)
 		start(v);
 	else if (v->state == STARTING)
 		v->one_more = true;
-	else if (v->state == RUNNING && !v->described[queue])
+	else if (v->state == RUNNING && !v->is_described[queue])
 		restart(v);
 }
 
@@ -269,7 +279,10 @@ static void reset_done(void *arg, int err, const struct vhu_answer *answer)
 
 	/* refused or cut off: the rings were stopped first, or nobody is there who had them */
 	(void)err, (void)answer;
-	forget_rings(v);
+	for (unsigned int i = 0; i < v->o.nr_rings; i++) {
+		v->is_stale[i] |= v->is_described[i];
+		v->is_described[i] = false;
+	}
 	v->touched = false;
 	v->state = IDLE;
 	vmm_virtio_stopped(v->virtio);
@@ -465,6 +478,9 @@ void vmm_vhost_free(struct vmm_vhost *v)
 void vmm_vhost_attach(struct vmm_vhost *v, struct vmm_virtio *virtio)
 {
 	v->virtio = virtio;
+	v->mask.virtio = virtio;
+	v->mask.fe = v->fe;
+	v->mask.nr_rings = v->o.nr_rings;
 }
 
 int vmm_vhost_wait(struct vmm_vhost *v, int timeout_ms, char text[VMM_TEXT])
@@ -507,90 +523,7 @@ bool vmm_vhost_is_up(const struct vmm_vhost *v)
 	return v->is_present && v->state != FAILED;
 }
 
-/*
- * ---- Masking by message ----
- *
- * In front of the machine's interrupt controller: what is detached there is masked at the backend,
- * too. What it raises meanwhile is in an eventfd of the frontend's, and comes to the call eventfd
- * when it is unmasked.
- */
-
-static void mask(struct vmm_vhost *v, int eventfd, bool is_masked)
-{
-	for (unsigned int i = 0; v->virtio && i < v->o.nr_rings; i++) {
-		if (v->virtio->queues[i].call_fd == eventfd)
-			vhu_frontend_mask(v->fe, i, is_masked);
-	}
-}
-
-static int masking_new_route(void *arg)
-{
-	const struct vmm_irq *irq = ((struct vmm_vhost *)arg)->irq;
-
-	return irq->ops->new_route(irq->arg);
-}
-
-static void masking_free_route(void *arg, int route)
-{
-	const struct vmm_irq *irq = ((struct vmm_vhost *)arg)->irq;
-
-	irq->ops->free_route(irq->arg, route);
-}
-
-static int masking_set_route(void *arg, int route, const struct vmm_msi *msi)
-{
-	const struct vmm_irq *irq = ((struct vmm_vhost *)arg)->irq;
-
-	return irq->ops->set_route(irq->arg, route, msi);
-}
-
-static int masking_attach(void *arg, int route, int eventfd)
-{
-	struct vmm_vhost *v = arg;
-	int err = v->irq->ops->attach(v->irq->arg, route, eventfd);
-
-	if (!err)
-		mask(v, eventfd, false);
-	return err;
-}
-
-static int masking_detach(void *arg, int route, int eventfd)
-{
-	struct vmm_vhost *v = arg;
-
-	mask(v, eventfd, true);
-	return v->irq->ops->detach(v->irq->arg, route, eventfd);
-}
-
-static int masking_send(void *arg, const struct vmm_msi *msi)
-{
-	const struct vmm_irq *irq = ((struct vmm_vhost *)arg)->irq;
-
-	return irq->ops->send(irq->arg, msi);
-}
-
-static int masking_set_line(void *arg, unsigned int pin, bool level)
-{
-	const struct vmm_irq *irq = ((struct vmm_vhost *)arg)->irq;
-
-	return irq->ops->set_line(irq->arg, pin, level);
-}
-
-static const struct vmm_irq_ops masking_ops = {
-	.new_route = masking_new_route,
-	.free_route = masking_free_route,
-	.set_route = masking_set_route,
-	.attach = masking_attach,
-	.detach = masking_detach,
-	.send = masking_send,
-	.set_line = masking_set_line,
-};
-
 const struct vmm_irq *vmm_vhost_irq(struct vmm_vhost *v, const struct vmm_irq *irq)
 {
-	if (!v->o.mask_by_message)
-		return irq;
-	v->irq = irq;
-	v->masking = (struct vmm_irq){ .ops = &masking_ops, .arg = v };
-	return &v->masking;
+	return v->o.mask_by_message ? vmm_vhost_mask_irq(&v->mask, irq) : irq;
 }

@@ -254,6 +254,26 @@ static void a_backend_that_can_less_than_the_guest_goes_by_needs_a_reset(void **
 	scene_free(scene);
 }
 
+static void a_ring_of_an_earlier_run_is_not_told_again(void **state)
+{
+	const struct nic_options options = { .net.queue_pairs = 2 };
+	struct scene *scene = scene_up(&options, NULL);
+	struct nic *nic = &scene->nic;
+
+	(void)state;
+	for (unsigned int turn = 0; turn < 3; turn++) {
+		unsigned int pairs = turn == 1 ? 1 : 2;
+
+		liar_forget(&scene->liar);
+		nic_start(nic, pairs);
+		guest_until(&nic->guest, scene->liar.ring[2 * pairs - 1].started);
+		assert_int_equal(liar_count(&scene->liar, VHU_SET_VRING_ADDR, 0), 2 * pairs);
+		assert_int_equal(liar_count(&scene->liar, VHU_SET_VRING_KICK, 0), 2 * pairs);
+		guest_reset(&nic->guest);
+	}
+	scene_free(scene);
+}
+
 static void waiting_for_a_backend_of_no_use_says_why(void **state)
 {
 	static const struct {
@@ -422,6 +442,7 @@ int main(void)
 		cmocka_unit_test(a_start_that_is_refused_needs_a_reset),
 		cmocka_unit_test(a_start_that_is_cut_off_is_made_with_the_next),
 		cmocka_unit_test(a_backend_that_can_less_than_the_guest_goes_by_needs_a_reset),
+		cmocka_unit_test(a_ring_of_an_earlier_run_is_not_told_again),
 		cmocka_unit_test(waiting_for_a_backend_of_no_use_says_why),
 		cmocka_unit_test(options_that_cannot_be_are_refused),
 		cmocka_unit_test(masked_calls_are_kept_by_the_backend_and_none_is_lost),

@@ -85,7 +85,7 @@ void guest_attach(struct guest *guest, const struct vmm_virtio_device *device, i
 	after_reset(guest);
 }
 
-void guest_free(struct guest *guest)
+void guest_fini(struct guest *guest)
 {
 	for (unsigned int i = 0; i < GUEST_QUEUES && guest->queue[i].max_num; i++) {
 		close(guest->queue[i].kick_fd);
@@ -237,7 +237,7 @@ void nic_free(struct nic *nic)
 {
 	vmm_net_free(nic->net);
 	nic_drop_rings(nic);
-	guest_free(&nic->guest);
+	guest_fini(&nic->guest);
 }
 
 void nic_wait(struct nic *nic)

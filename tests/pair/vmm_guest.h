@@ -40,7 +40,7 @@ void guest_init(struct guest *guest);
 void guest_attach(struct guest *guest, const struct vmm_virtio_device *device, int fd,
 		  int (*process)(void *arg), void *arg);
 /* Frees transport and memory; the device is gone by then. */
-void guest_free(struct guest *guest);
+void guest_fini(struct guest *guest);
 /* For vmm_say_fn: arg is the guest. */
 void guest_hear(void *arg, const char *device, const char *text);
 void guest_check_heard(const struct guest *guest, const char *text);

@@ -33,7 +33,7 @@ struct mem {
 	unsigned int nr_calls;
 	/* What its write does besides. */
 	struct vmm_bus *bus;
-	bool leaves;
+	bool leaves, leaves_when_read;
 	uint64_t moves_to;
 };
 
@@ -55,6 +55,8 @@ static uint64_t mem_read(void *arg, uint64_t offset, unsigned int size)
 
 	memcpy(&value, mem->bytes + offset, size);
 	log_call(mem, false, offset, size, value);
+	if (mem->leaves_when_read)
+		vmm_bus_remove(mem->bus, &mem->range);
 	return value;
 }
 
@@ -351,6 +353,21 @@ static void a_range_may_leave_from_within_its_write(void **state)
 	vmm_bus_free(bus);
 }
 
+static void a_range_that_left_when_read_is_not_written(void **state)
+{
+	struct vmm_bus *bus = vmm_bus_new("mmio", NULL);
+	struct mem mem;
+
+	(void)state;
+	mem_init(&mem, 0x100, 16, 4, 4);
+	mem.bus = bus;
+	mem.leaves_when_read = true;
+	assert_int_equal(vmm_bus_add(bus, &mem.range, NULL), 0);
+	write_bus(bus, 0x101, 1, 0);
+	expect_calls(&mem, 1, (struct call[]){ { false, 0, 0, 4 } });
+	vmm_bus_free(bus);
+}
+
 static void a_range_may_move_from_within_its_write(void **state)
 {
 	struct vmm_bus *bus = vmm_bus_new("mmio", NULL);
@@ -418,6 +435,7 @@ int main(void)
 		cmocka_unit_test(any_access_reaches_its_bytes_and_no_others),
 		cmocka_unit_test(the_last_address_is_the_last),
 		cmocka_unit_test(a_range_may_leave_from_within_its_write),
+		cmocka_unit_test(a_range_that_left_when_read_is_not_written),
 		cmocka_unit_test(a_range_may_move_from_within_its_write),
 		cmocka_unit_test(each_part_of_an_access_is_recorded),
 	};

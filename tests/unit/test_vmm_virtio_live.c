@@ -147,6 +147,7 @@ static void a_reset_leaves_all_as_new(void **state)
 		guest_set_status(&guest, 0);
 		for (unsigned int i = 0; i < 8; i++)
 			assert_true(image(&guest, i) == before[i]);
+		assert_true(guest.virtio->features == 0);
 		assert_int_equal(guest.bells.nr, 0);
 		assert_int_equal(guest.irq.nr_attached, 0);
 		assert_int_equal(guest_irq_routes(&guest.irq), 0);
@@ -475,6 +476,8 @@ static void what_the_line_did_not_bring_the_vector_does(void **state)
 	assert_int_equal(guest.irq.level[GUEST_PIN], 0);
 	assert_int_equal(guest.irq.nr_messages[3], 1);
 	assert_int_equal(guest.irq.nr_messages[0], 1);
+	/* The queue's bit went with it. */
+	assert_int_equal(guest_read(&guest, guest.bar + guest.isr, 1), 2);
 	/* A watcher that was late: it had read the count already. */
 	vmm_virtio_pci_called(guest.pci, 2);
 	guest_irq_run(&guest.irq);

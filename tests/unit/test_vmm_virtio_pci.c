@@ -614,10 +614,12 @@ static void a_window_to_nowhere_is_memory(void **state)
 		set_window(&guest, cases[i].bar, cases[i].offset, cases[i].length);
 		guest_config_write(&guest, data, 4, 0);
 		assert_int_equal(guest_config_read(&guest, data, 4), 0);
+		guest_config_write(&guest, data, 4, 0x5a5a5a5a);
+		assert_int_equal(guest_config_read(&guest, data, 4), 0x5a5a5a5a);
 	}
 	set_window(&guest, 0, (uint32_t)guest.bar_size, 1);
-	guest_config_write(&guest, data, 4, 0);
-	assert_int_equal(guest_config_read(&guest, data, 4), 0);
+	guest_config_write(&guest, data, 4, 0x5a5a5a5a);
+	assert_int_equal(guest_config_read(&guest, data, 4), 0x5a5a5a5a);
 	assert_int_equal(guest_status(&guest), 0xf);
 	guest_free(&guest);
 }

@@ -40,6 +40,8 @@ static void deliver(struct guest_irq *irq, const struct guest_attached *attached
 	if (eventfd_read(attached->eventfd, &count))
 		return;
 	assert_true(irq->routes[attached->route].is_set);
+	assert_true(attached->eventfd < GUEST_FDS);
+	irq->nr_delivered[attached->eventfd]++;
 	send_message(irq, &irq->routes[attached->route].msi);
 }
 
@@ -434,6 +436,8 @@ static void sink(void *arg, const struct vmm_record *record)
 
 	guest->nr_records[record->station]++;
 	guest->last[record->station] = *record;
+	if (record->station == VMM_AT_REGISTER && !strcmp(record->what, "isr") && record->a & 1)
+		guest->nr_isr_reads++;
 }
 
 static void watch_calls(void *arg, bool on)

@@ -16,6 +16,7 @@ enum {
 	GUEST_ATTACHED = 64,
 	GUEST_BELLS = 64,
 	GUEST_PINS = 24,
+	GUEST_FDS = 1024,
 	GUEST_MAX_QUEUES = 8,
 	GUEST_CONFIG = 64, /* bytes of device configuration at most */
 	GUEST_PIN = 10,
@@ -47,6 +48,7 @@ struct guest_irq {
 	unsigned int nr_attached;
 	uint64_t nr_messages[GUEST_MESSAGES];
 	uint64_t nr_other;			  /* messages for anything else */
+	unsigned int nr_delivered[GUEST_FDS];	  /* from this eventfd */
 	unsigned int fail_attach, fail_set_route; /* so many of the next */
 	unsigned int nr_set_route;
 	int level[GUEST_PINS];
@@ -95,6 +97,7 @@ struct vmm_guest {
 	struct vmm_probe probe;
 	unsigned int nr_records[VMM_STATION_END];
 	struct vmm_record last[VMM_STATION_END];
+	unsigned int nr_isr_reads; /* that said that a queue had called */
 	bool is_watching;
 	unsigned int nr_fds; /* that the process had before */
 	/* What the driver found. */

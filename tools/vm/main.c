@@ -99,6 +99,27 @@ static void on_signal(void *arg, int signal, pid_t sender)
 	loop_stop(program->loop, 0);
 }
 
+/* The end as a line of JSON. */
+static void say_json(struct program *program, int status)
+{
+	static const char *const ends[] = {
+		[VMM_END_NONE] = "stopped",  [VMM_END_POWER_OFF] = "power-off",
+		[VMM_END_RESET] = "reset",   [VMM_END_CRASH] = "crash",
+		[VMM_END_FAILED] = "failed",
+	};
+	uint64_t exits[VMM_EXIT_KINDS];
+	char text[VMM_TEXT];
+	enum vmm_end end = vmm_machine_ended(program->machine, text);
+
+	vmm_machine_exits(program->machine, exits);
+	fprintf(stderr,
+		"{\"end\":\"%s\",\"status\":%d,\"entered_ns\":%" PRIu64
+		",\"exits\":{\"port\":%" PRIu64 ",\"mmio\":%" PRIu64 ",\"halt\":%" PRIu64
+		",\"signal\":%" PRIu64 "}}\n",
+		ends[end], status, vmm_machine_entered_ns(program->machine), exits[VMM_EXIT_PORT],
+		exits[VMM_EXIT_MMIO], exits[VMM_EXIT_HALT], exits[VMM_EXIT_INTR]);
+}
+
 static void on_machine(void *arg, uint32_t events)
 {
 	struct program *program = arg;
@@ -324,6 +345,8 @@ static int run(struct program *program)
 			status = 1;
 		}
 		vmm_machine_stop(program->machine);
+		if (program->options.json)
+			say_json(program, status);
 	}
 	loop_remove(program->source);
 	console_free(program->console);

@@ -24,10 +24,15 @@ enum {
 	OUTLET_SIZE = 1 << 14,
 };
 
-/* The last walk that a device will do something for. */
+/* A walk that leaves something to others, and when it began. */
 struct cause {
+	uint64_t number, exit_ns; /* number 0: there was none yet */
+};
+
+/* A device's last write of its status, which messages follow, and its last doorbell, which calls do. */
+struct causes {
 	char device[WALK_DEVICE];
-	uint64_t number, exit_ns;
+	struct cause status, doorbell;
 };
 
 struct walk {
@@ -39,8 +44,7 @@ struct walk {
 
 	pthread_mutex_t lock; /* all below */
 	struct walk_way ways[MAX_CPUS];
-	struct cause causes[MAX_DEVICES];
-	const struct cause *last; /* of what the device thread did last */
+	struct causes causes[MAX_DEVICES];
 	uint64_t nr_walks, nr_lost;
 	size_t len;
 	char buffer[BUFFER_SIZE];
@@ -67,36 +71,33 @@ static void put(struct walk *walk, const char *text, size_t len)
 
 /* ---- Causes ---- */
 
-/* The device's, or a free one; NULL: none is left. */
-static struct cause *cause_of(struct walk *walk, const char *device)
+/* The device's, or free ones; NULL: none are left. */
+static struct causes *causes_of(struct walk *walk, const char *device)
 {
 	for (unsigned int i = 0; i < MAX_DEVICES; i++) {
-		struct cause *cause = &walk->causes[i];
+		struct causes *causes = &walk->causes[i];
 
-		if (!strncmp(cause->device, device, sizeof(cause->device) - 1))
-			return cause;
-		if (!cause->device[0]) {
-			snprintf(cause->device, sizeof(cause->device), "%s", device);
-			return cause;
-		}
+		if (!causes->device[0])
+			snprintf(causes->device, sizeof(causes->device), "%s", device);
+		if (!strncmp(causes->device, device, sizeof(causes->device) - 1))
+			return causes;
 	}
 	return NULL;
 }
 
-/* A walk that leaves something to the device thread, or to the backend. */
-static void note_cause(struct walk *walk, const struct walk_way *way)
+static void note_causes(struct walk *walk, const struct walk_way *way)
 {
+	const struct cause cause = { way->number, way->stations[0].time_ns };
+
 	for (unsigned int i = 0; i < way->nr; i++) {
 		const struct walk_station *station = &way->stations[i];
-		struct cause *cause;
+		struct causes *causes =
+			station->device[0] ? causes_of(walk, station->device) : NULL;
 
-		if (station->at != VMM_AT_KICK && station->at != VMM_AT_STATUS)
-			continue;
-		cause = station->device[0] ? cause_of(walk, station->device) : NULL;
-		if (!cause)
-			continue;
-		cause->number = way->number;
-		cause->exit_ns = way->stations[0].time_ns;
+		if (causes && (station->at == VMM_AT_STATUS || station->at == VMM_AT_START))
+			causes->status = cause;
+		if (causes && station->at == VMM_AT_KICK)
+			causes->doorbell = cause;
 	}
 }
 
@@ -144,24 +145,25 @@ static void on_vcpu(struct walk *walk, const struct vmm_record *record)
 	if (record->station != VMM_AT_ENTER || !is_shown(walk, way))
 		return;
 	way->number = ++walk->nr_walks;
-	note_cause(walk, way);
+	note_causes(walk, way);
 	put(walk, text, walk_show(text, way, walk->json));
 }
 
-/* The device thread: for whom it was may stand in the record, or be that of the one before. */
 static void on_device_thread(struct walk *walk, const struct vmm_record *record)
 {
-	const struct cause *cause = record->device ? cause_of(walk, record->device) : walk->last;
+	const struct causes *causes = record->device ? causes_of(walk, record->device) : NULL;
+	const bool is_call = record->station == VMM_AT_CALL || record->station == VMM_AT_INTERRUPT;
+	const struct cause *cause;
 	struct walk_station station;
 	char text[WALK_TEXT];
 
-	/* The serial port, say: nobody's walk. */
-	if (!cause || !cause->number)
+	/* Nobody's: before the guest began, say. */
+	if (!causes)
 		return;
-	walk->last = cause;
+	cause = is_call ? &causes->doorbell : &causes->status;
+	if (!cause->number)
+		return;
 	take_station(&station, record);
-	if (!station.device[0])
-		snprintf(station.device, sizeof(station.device), "%s", cause->device);
 	put(walk, text, walk_show_later(text, &station, cause->number, cause->exit_ns, walk->json));
 }
 

@@ -6,6 +6,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <vhu/trace.h>
 
 #include "common/out.h"
 
@@ -36,6 +37,23 @@ static double micros(uint64_t since_ns, uint64_t time_ns)
 }
 
 /* ---- For people ---- */
+
+/* Of a message: to the backend, or from it. */
+static const char *direction(uint64_t kind)
+{
+	switch (kind) {
+	case VHU_EVENT_REQUEST_OUT:
+		return "-> ";
+	case VHU_EVENT_REPLY_OUT:
+		return "-> (reply) ";
+	case VHU_EVENT_REPLY_IN:
+		return "<- (reply) ";
+	case VHU_EVENT_REQUEST_IN:
+		return "<- ";
+	default:
+		return "";
+	}
+}
 
 static void say_details(struct sheet *sheet, const struct walk_station *station, bool is_read)
 {
@@ -80,7 +98,10 @@ static void say_details(struct sheet *sheet, const struct walk_station *station,
 		if (is_read)
 			say(sheet, "with %#llx", b);
 		break;
-	default: /* messages are their text */
+	case VMM_AT_MESSAGE:
+		say(sheet, "%s%s", direction(a), what);
+		break;
+	default:
 		say(sheet, "%s", what);
 		break;
 	}
