@@ -198,6 +198,7 @@ bool guest_send_some(struct guest *guest, unsigned int nr)
 		/* Its content stays from the first time on. */
 		if (frame[12] == 0) {
 			guest_make_frame(frame, load->frame_len, load->tso);
+			frame[4] = frame[10] = load->pair;
 			if (load->station)
 				guest_swap_frame(frame);
 		}

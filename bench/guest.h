@@ -17,9 +17,10 @@ struct guest_load {
 	uint32_t pieces;    /* descriptors of a frame that is sent */
 	bool tso;	    /* the frames are TCP to be segmented */
 	uint8_t station;    /* 0 or 1: whose address they are from; they are for the other's */
-	uint32_t memory;    /* bytes that the guest has; 0: as many as all of this may need */
-	bool notified;	    /* the receive ring has a call fd, and the guest waits for it */
-	bool listens;	    /* at its socket; else it connects */
+	uint8_t pair;	 /* several pairs of stations on one switch have addresses of their own */
+	uint32_t memory; /* bytes that the guest has; 0: as many as all of this may need */
+	bool notified;	 /* the receive ring has a call fd, and the guest waits for it */
+	bool listens;	 /* at its socket; else it connects */
 	unsigned int burst; /* frames at once */
 };
 

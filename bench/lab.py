@@ -18,9 +18,9 @@ from bench import Failure, Process, Skip, path_of, wait_for  # noqa: E402
 from bench import need as need_programs  # noqa: E402
 from switches import huge_pages  # noqa: E402
 
-__all__ = ["Failure", "Process", "Skip", "Backend", "Cores", "DpdkBackend", "Frontend", "Pair", "Pump",
-           "huge_pages", "interleave", "need", "need_programs", "path_of", "placement", "ratios", "spread",
-           "switch_modes", "two_cores", "vhu", "vhu_switch", "wait_for"]
+__all__ = ["Failure", "Process", "Skip", "Backend", "Cores", "DpdkBackend", "Frontend", "Pair", "Pump", "count",
+           "counted", "counted_in", "huge_pages", "interleave", "need", "need_programs", "path_of", "placement",
+           "ratios", "spread", "switch_modes", "two_cores", "vhu", "vhu_switch", "wait_for"]
 
 MBUFS = 8192
 MEGABYTES = 64
@@ -163,10 +163,10 @@ class Frontend(Testpmd):
 class Pump:
     """Our own frontend, from the first of its ports to the second; frames of 64 bytes, or of 64 KiB with tso."""
 
-    def __init__(self, cpu, sockets, ring, tso=True, window=16, listens=False):
+    def __init__(self, cpu, sockets, ring, tso=True, window=16, listens=False, beside=None):
         self.process = Process("pump", [*on_cpu(cpu), need("pump"), *sockets, "--window", str(window),
                                         *(["--tso"] if tso else []), *(["--packed"] if ring == "packed" else []),
-                                        *(["--server"] if listens else [])],
+                                        *(["--server"] if listens else []), *(["--beside", beside] if beside else [])],
                                stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         self.before = self.ask()
 
@@ -191,6 +191,27 @@ class Pump:
 
     def stop(self):
         self.process.stop()
+
+
+def counted(out):
+    """What stands before a command whose instructions are counted into the file out."""
+    return ["valgrind", "--tool=callgrind", f"--callgrind-out-file={out}"]
+
+
+def count(pump, pid, what):
+    """Tells callgrind (--zero, --dump); how many frames had arrived then: it takes a moment, whose middle is meant."""
+    before = pump.ask()[0]
+    done = subprocess.run(["callgrind_control", what, str(pid)], check=False, capture_output=True, text=True,
+                          timeout=60)
+    if done.returncode:
+        raise Failure(f"callgrind_control {what}: {done.stderr.strip() or done.stdout.strip()}")
+    return (before + pump.ask()[0]) // 2
+
+
+def counted_in(out):
+    """Instructions of the first dump."""
+    with open(out + ".1", encoding="ascii", errors="replace") as dump:
+        return int(re.search(r"^totals:\s*(\d+)", dump.read(), re.M).group(1))
 
 
 class DpdkBackend(Testpmd):

@@ -10,14 +10,12 @@ that time is in the figure, whichever thread does it. "more" is against the firs
 """
 
 import argparse
-import re
 import resource
-import subprocess
 import sys
 import time
 
 import lab
-from lab import Failure, Process, Skip, path_of
+from lab import Failure, Skip, path_of
 from report import Table, need
 
 COLUMNS = [("ports", "ports", 5, ""), ("frames", "frames", 8, ""), ("instr. a frame", "instructions", 14, ".1f"),
@@ -39,29 +37,12 @@ def raise_open_files(ports):
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
-def control(pump, pid, what):
-    """Tells callgrind; how many frames had arrived then: it takes a moment, whose middle is meant."""
-    before = pump.ask()[0]
-    done = subprocess.run(["callgrind_control", what, str(pid)], check=False, capture_output=True, text=True,
-                          timeout=60)
-    if done.returncode:
-        raise Failure(f"callgrind_control {what}: {done.stderr.strip() or done.stdout.strip()}")
-    return (before + pump.ask()[0]) // 2
-
-
-def collected(out):
-    """Instructions of the first dump."""
-    with open(out + ".1", encoding="ascii", errors="replace") as dump:
-        return int(re.search(r"^totals:\s*(\d+)", dump.read(), re.M).group(1))
-
-
 def measure(args, ports):
     raise_open_files(ports)
     name = f"{ports}-"
     sockets = [path_of(f"{name}{i}") for i in range(ports)]
     out = path_of(name + "callgrind")
-    argv = ["valgrind", "--tool=callgrind", f"--callgrind-out-file={out}", lab.vhu(), "switch", "--quiet",
-            "--no-sandbox", "--ctl", path_of(name + "ctl")]
+    argv = lab.counted(out) + [lab.vhu(), "switch", "--quiet", "--no-sandbox", "--ctl", path_of(name + "ctl")]
     argv += ["--mode", args.mode] if args.mode else []
     for i, path in enumerate(sockets):
         argv += ["--port", f"p{i}=vhost-user:{path},queues=1"]
@@ -69,15 +50,15 @@ def measure(args, ports):
     pump = lab.Pump(None, sockets, args.ring, tso=False, window=WINDOW)
     try:
         lab.wait_for(f"frames through {ports} ports", lambda: pump.ask()[0] > 10 * WINDOW, 60 + ports / 4, 0.1)
-        before = control(pump, switch.pid, "--zero")
+        before = lab.count(pump, switch.pid, "--zero")
         time.sleep(args.seconds)
-        frames = control(pump, switch.pid, "--dump") - before
+        frames = lab.count(pump, switch.pid, "--dump") - before
     finally:
         pump.stop()
         switch.stop()
     if not frames:
         raise Failure(f"{ports} ports: no frame passed")
-    return {"ports": ports, "frames": frames, "instructions": collected(out) / frames}
+    return {"ports": ports, "frames": frames, "instructions": lab.counted_in(out) / frames}
 
 
 def main():

@@ -2,8 +2,10 @@
 /*
  * Guests of one switch in one thread: the first sends to the second, with so many frames on their
  * way at most; all others are there and do nothing. It counts what arrives and looks at none of it.
+ * With --beside the third sends as many frames to the fourth, who takes them, or never does.
  *
- * For each line on standard input it prints the frames that have arrived, and the time in nanoseconds.
+ * For each line on standard input it prints the frames that have arrived at the second, and the time
+ * in nanoseconds.
  */
 #include <errno.h>
 #include <getopt.h>
@@ -27,6 +29,11 @@ enum {
 struct pump {
 	struct guest guest[MAX_GUESTS];
 	unsigned int nr_guests, window, under_way;
+	enum {
+		BESIDE_NOTHING,
+		BESIDE_EMPTIED,
+		BESIDE_STUCK
+	} beside;
 	uint64_t arrived, last_ns, visit_ns;
 };
 
@@ -63,11 +70,27 @@ static void open_the_way(struct pump *pump, uint64_t now)
 {
 	if (now - pump->last_ns < FIRST_NS)
 		return;
-	for (unsigned int i = 0; i < 2; i++) {
+	for (unsigned int i = 0; i < (pump->beside ? 4 : 2); i++) {
 		guest_reclaim(&pump->guest[i]);
 		guest_send_some(&pump->guest[i], 1);
 	}
 	pump->last_ns = now;
+}
+
+/* The second pair: as many frames as the first. */
+static int visit_beside(struct pump *pump, unsigned int nr)
+{
+	struct guest *to = &pump->guest[3], *from = &pump->guest[2];
+
+	if (pump->beside == BESIDE_NOTHING)
+		return 0;
+	if (pump->beside == BESIDE_EMPTIED && guest_receive(to) < 0)
+		return -EPROTO;
+	if (guest_receive(from) < 0)
+		return -EPROTO;
+	guest_reclaim(from);
+	guest_send_some(from, nr);
+	return 0;
 }
 
 /* 0, or -errno: a ring is broken, or a backend has gone. */
@@ -98,8 +121,11 @@ static int visit(struct pump *pump, uint64_t now)
 	}
 	guest_reclaim(from);
 	if (pump->under_way < pump->window) {
-		guest_send_some(from, pump->window - pump->under_way);
+		const unsigned int more = pump->window - pump->under_way;
+
+		guest_send_some(from, more);
 		pump->under_way = pump->window;
+		return visit_beside(pump, more);
 	}
 	return 0;
 }
@@ -130,7 +156,8 @@ static int run(struct pump *pump)
 
 static int usage(void)
 {
-	fputs("usage: pump SOCKET SOCKET [SOCKET]... [--packed] [--size BYTES | --tso] [--window N] [--server]\n",
+	fputs("usage: pump SOCKET SOCKET [SOCKET]... [--packed] [--size BYTES | --tso] [--window N] [--server]\n"
+	      "            [--beside emptied|stuck]\n",
 	      stderr);
 	return 2;
 }
@@ -138,9 +165,13 @@ static int usage(void)
 int main(int argc, char **argv)
 {
 	static const struct option options[] = {
-		{ "packed", no_argument, NULL, 'p' }, { "size", required_argument, NULL, 's' },
-		{ "tso", no_argument, NULL, 't' },    { "window", required_argument, NULL, 'w' },
-		{ "server", no_argument, NULL, 'l' }, { NULL, 0, NULL, 0 },
+		{ "packed", no_argument, NULL, 'p' },
+		{ "size", required_argument, NULL, 's' },
+		{ "tso", no_argument, NULL, 't' },
+		{ "window", required_argument, NULL, 'w' },
+		{ "server", no_argument, NULL, 'l' },
+		{ "beside", required_argument, NULL, 'b' },
+		{ NULL, 0, NULL, 0 },
 	};
 	static struct pump pump = { .window = 16 };
 	struct guest_load load = { .features = VHU_MASK(VHU_F_VERSION_1_BIT) |
@@ -160,16 +191,20 @@ int main(int argc, char **argv)
 			pump.window = (unsigned int)strtoul(optarg, NULL, 10);
 		else if (c == 'l')
 			load.listens = true;
+		else if (c == 'b' && (!strcmp(optarg, "emptied") || !strcmp(optarg, "stuck")))
+			pump.beside = *optarg == 'e' ? BESIDE_EMPTIED : BESIDE_STUCK;
 		else
 			return usage();
 	}
-	if (argc - optind < 2 || argc - optind > MAX_GUESTS || load.frame_len < 60 || !pump.window)
+	if (argc - optind < (pump.beside ? 4 : 2) || argc - optind > MAX_GUESTS ||
+	    load.frame_len < 60 || !pump.window)
 		return usage();
 	pump.nr_guests = (unsigned int)(argc - optind);
 	for (unsigned int i = 0; i < pump.nr_guests && !err; i++) {
 		load.station = (uint8_t)(i & 1);
+		load.pair = (uint8_t)(i / 2);
 		/* An idle one needs rings and buffers to receive into, and touches none of them. */
-		if (i == 2)
+		if (i == (pump.beside ? 4 : 2))
 			load = (struct guest_load){ .features = VHU_MASK(VHU_F_VERSION_1_BIT),
 						    .num = 64,
 						    .frame_len = 64,

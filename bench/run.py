@@ -3,8 +3,8 @@
 """All measurements of bench/, or those that are named, one after the other; it must not know how any is made.
 
 usage: bench/run.py [NAME...] [--quick] [--json FOLDER]
-Names: ring-cost, one-port, two-ports, latency, port-cost. Without --quick the full tables, which take about half an
-hour; with it some minutes. --json keeps each one's result as FOLDER/NAME.json, every slice in it.
+Names: ring-cost, one-port, two-ports, latency, port-cost, stuck-port. Without --quick the full tables, which take about
+half an hour; with it some minutes. --json keeps each one's result as FOLDER/NAME.json, every slice in it.
 """
 
 import argparse
@@ -14,7 +14,7 @@ import sys
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
-NAMES = ("ring-cost", "one-port", "two-ports", "latency", "port-cost")
+NAMES = ("ring-cost", "one-port", "two-ports", "latency", "port-cost", "stuck-port")
 LACKING = 77
 
 

@@ -54,7 +54,7 @@ cppcheck_all()
 		--inline-suppr --suppressions-list=scripts/cppcheck-suppressions.txt --error-exitcode=1 \
 		-D_GNU_SOURCE -DHAVE_PCAP=1 -DHAVE_JANSSON=1 -DHAVE_SECCOMP=1 -DHAVE_SYSTEMD=1 \
 		-D'json_array_foreach(a,i,v)=while ((v = json_array_get(a, next(&i))))' \
-		-I include -I tools -j "$jobs" tools
+		-I include -I tools -I . -j "$jobs" tools vmm
 }
 
 # Our own rule about the rules: a check that is switched off says why.

@@ -98,6 +98,16 @@ def port_cost_counts_a_switch_with_more_and_more_ports():
 
 
 @test
+def stuck_port_counts_what_a_full_receiver_costs_the_others():
+    text = bench("stuck-port.py", "--ring", "split", "--seconds", "0.5")
+    rows = table(text, "ring beside frames instr. a frame more", 3)
+    check([row[1] for row in rows] == ["emptied", "stuck", "nothing"], rows)
+    # instructions, and far apart: with nothing beside it is half the work; a stuck one is not waited for again
+    cost = {row[1]: float(row[3]) for row in rows}
+    check(cost["nothing"] < cost["stuck"] < 1.01 * cost["emptied"], rows)
+
+
+@test
 def a_name_that_there_is_not_is_refused():
     done = subprocess.run([sys.executable, os.path.join(ROOT, "bench", "run.py"), "one-prot"], check=False,
                           stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
