@@ -13,5 +13,6 @@ int cmd_ctl(int argc, char **argv);
 int cmd_trace(int argc, char **argv);
 int cmd_bench(int argc, char **argv);
 int cmd_tap(int argc, char **argv);
+int cmd_vm(int argc, char **argv);
 
 #endif

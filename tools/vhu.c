@@ -21,6 +21,7 @@ static const struct command {
 	{ "trace", cmd_trace, "show every message between a frontend and a backend" },
 	{ "bench", cmd_bench, "carry and verify frames, and measure how fast" },
 	{ "tap", cmd_tap, "give this host an interface on anybody's vhost-user switch" },
+	{ "vm", cmd_vm, "boot a Linux guest whose devices are on vhost-user sockets" },
 };
 #define NR_COMMANDS (sizeof(commands) / sizeof(commands[0]))
 

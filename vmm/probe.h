@@ -24,7 +24,7 @@ enum vmm_station {
 	VMM_AT_KICK,	 /* a doorbell's eventfd was written by us. a: queue */
 	VMM_AT_CALL,	 /* a call was seen by us. a: queue */
 	VMM_AT_INTERRUPT, /* handed to KVM. what: msi, line; a: vector or line, b: address or level */
-	VMM_AT_ENTER,	  /* the vCPU goes back into the guest. */
+	VMM_AT_ENTER, /* the vCPU goes back into the guest. what, a, b: as EXIT, with what it read; NULL: it wrote */
 	VMM_STATION_END,
 };
 

@@ -141,7 +141,7 @@ class Guest:
     """One QEMU with a Linux in it that runs commands."""
 
     def __init__(self, name, ports, ip="", mem=256, smp=1, incoming=None, qemu=None, extra=(),
-                 hotplug=False, mtu=None, start=True, label=None, ram=None):
+                 hotplug=False, mtu=None, start=True, label=None, ram=None, cpu=None, initrd=None):
         self.name = name            # the guest's own name, the same after a migration
         self.label = label or name  # this QEMU's
         self.ports = ports
@@ -153,7 +153,7 @@ class Guest:
         self.console = None
         self.lock = threading.Lock()
         need(self.qemu[0])
-        kernel, initrd = guest_image()
+        kernel, image = guest_image()
         kvm = have_kvm()
         append = ("console=ttyS0 quiet panic=-1 tsc=reliable no_timer_check mitigations=off "
                   "rcupdate.rcu_expedited=1 cryptomgr.notests i8042.noaux i8042.nokbd "
@@ -170,7 +170,7 @@ class Guest:
             "-m", "%dM%s" % (mem, ",slots=4,maxmem=2G" if hotplug else ""),
             "-object", "memory-backend-%s,id=m0,size=%dM,share=on" %
             ("file,mem-path=" + ram if ram else "memfd", mem),
-            "-kernel", kernel, "-initrd", initrd, "-append", append,
+            "-kernel", kernel, "-initrd", initrd or image, "-append", append,
             "-chardev", "file,id=s0,path=" + self.serial_log,
             "-serial", "chardev:s0",
             "-chardev", "socket,id=s1,server=on,wait=off,path=" + self.shell_path,
@@ -179,7 +179,7 @@ class Guest:
             "-device", "virtserialport,bus=vs0.0,chardev=s1,name=vhu.shell",
             "-qmp", "unix:%s,server=on,wait=off" % self.qmp_path]
         # without RDRAND the guest's first random number takes a second or two
-        argv += ["-cpu", "host" if kvm else "qemu64,+rdrand"]
+        argv += ["-cpu", "host" if kvm else cpu or "qemu64,+rdrand"]
         for i, port in enumerate(ports):
             # QEMU 7.2 under TCG crashes when a guest masks an MSI-X vector of vhost-user
             vectors = port.vectors

@@ -11,21 +11,10 @@ import threading
 
 from bench import Failure, Process, Skip, need, path_of, run
 from machine import Guest, guest_image
+from overlay import cpio
 
 MODULES = "/usr/lib/uml/modules"
 SHM = "/dev/shm"
-
-
-def _cpio(entries):
-    """An archive in cpio's newc form of (path, mode, content)."""
-    out = b""
-    for number, (path, mode, content) in enumerate(entries + [("TRAILER!!!", 0, b"")], 1):
-        name = path.encode() + b"\0"
-        fields = (number, mode, 0, 0, 1, 0, len(content), 0, 0, 0, 0, len(name), 0)
-        out += b"070701" + b"".join(b"%08x" % field for field in fields) + name
-        out += b"\0" * (-len(out) % 4) + content
-        out += b"\0" * (-len(out) % 4)
-    return out
 
 
 def _modules(kernel, wanted):
@@ -63,7 +52,7 @@ def uml_image():
             image = file.read()
         path = path_of("uml.img")
         with open(path, "wb") as file:
-            file.write(image + gzip.compress(_cpio(entries), 1))
+            file.write(image + gzip.compress(cpio(entries), 1))
         _image = kernel, path
     return _image
 
