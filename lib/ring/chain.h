@@ -8,6 +8,7 @@
 #define VHU_RING_CHAIN_H
 
 #include <base/bits.h>
+#include <base/copy.h>
 #include <ring/ring.h>
 
 /* Where descriptors of a chain are read from: the ring's table, or an indirect one. */
@@ -181,7 +182,7 @@ static VHU_ALWAYS_INLINE bool is_within(const struct plain_place *p, uint64_t of
 static VHU_ALWAYS_INLINE bool find_plain(struct plain_place *p, uint64_t gpa, uint32_t len,
 					 struct vhu_seg *ret)
 {
-	uint64_t off = gpa - p->gpa;
+	uint64_t off = gpa - p->gpa, len_and_no_more = len;
 
 	if (vhu_unlikely(!is_within(p, off, len))) {
 		const struct vhu_mem_region *r = find_region(p->mem, gpa);
@@ -197,9 +198,27 @@ static VHU_ALWAYS_INLINE bool find_plain(struct plain_place *p, uint64_t gpa, ui
 	}
 	ret->host = p->host + off;
 	ret->gpa = gpa;
-	ret->len = len;
-	ret->more = 0;
+	/* both words in one store */
+	_Static_assert(offsetof(struct vhu_seg, more) ==
+			       offsetof(struct vhu_seg, len) + sizeof(len),
+		       "the one follows the other");
+	__builtin_memcpy((uint8_t *)ret + offsetof(struct vhu_seg, len), &len_and_no_more,
+			 sizeof(len_and_no_more));
 	return true;
+}
+
+/*
+ * The beginning of a chain's piece number n will be needed soon: a header, and that of the frame. Where
+ * there are more, there is enough to do.
+ */
+static VHU_ALWAYS_INLINE void ask_for(uint8_t *host, uint32_t n, const bool write)
+{
+	if (n >= 2)
+		return;
+	if (write)
+		vhu_prefetch_write(host);
+	else
+		vhu_prefetch_read(host);
 }
 
 /*
