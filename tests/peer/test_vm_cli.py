@@ -443,8 +443,8 @@ def the_walk_does_not_hold_the_guest_up_when_nobody_reads_it():
     process = start(*BOOT, "--append", "many", "--net", switch(), "--trace", "walk", stdin=subprocess.DEVNULL,
                     stdout=subprocess.PIPE, stderr=theirs)
     os.close(theirs)
-    check(process.stdout.read() == b"found\ndriver ok\ninterrupted\n", "the guest said something else")
     check(process.wait(20 * PATIENCE) == 0, "status", process.returncode)
+    check(process.stdout.read() == b"found\ndriver ok\ninterrupted\n", "the guest said something else")
     os.close(ours)
 
 
