@@ -305,10 +305,11 @@ static void net(unsigned int nr)
 	for (unsigned int i = 1; i <= nr; i++) {
 		descs[0] = (struct desc){ .addr = (uint64_t)frame, .len = sizeof(frame) };
 		avail.ring[(i - 1) % RING] = 0;
+		/* Before it is there: a device that polls does not wait for the doorbell. */
+		interrupts = 0;
 		__asm__ volatile("mfence" : : : "memory");
 		avail.idx = (uint16_t)i;
 		__asm__ volatile("mfence" : : : "memory");
-		interrupts = 0;
 		*doorbell = TX;
 		wait_used((uint16_t)i);
 	}

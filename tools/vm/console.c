@@ -29,19 +29,22 @@ struct console {
 
 /* ---- Output ---- */
 
+/* How much it was. */
+static size_t take_some(struct console *console)
+{
+	const struct console_options *to = &console->options;
+	size_t room = outlet_room(console->outlet), len;
+	char bytes[OUT_SIZE];
+
+	len = to->fetch(to->arg, bytes, room < OUT_SIZE ? room : OUT_SIZE);
+	outlet_put(console->outlet, bytes, len);
+	return len;
+}
+
 static void pump_out(void *arg)
 {
-	struct console *console = arg;
-	const struct console_options *to = &console->options;
-	char bytes[OUT_SIZE];
-	size_t len;
-
-	do {
-		size_t room = outlet_room(console->outlet);
-
-		len = to->fetch(to->arg, bytes, room < OUT_SIZE ? room : OUT_SIZE);
-		outlet_put(console->outlet, bytes, len);
-	} while (len);
+	while (take_some(arg))
+		;
 }
 
 /* ---- Input ---- */
@@ -159,6 +162,9 @@ void console_free(struct console *console)
 	if (!console)
 		return;
 	loop_remove(console->in);
+	/* What it sent just before its end. */
+	while (console->outlet && outlet_drain(console->outlet) && take_some(console))
+		;
 	outlet_free(console->outlet);
 	terminal_free(console->terminal);
 	free(console);

@@ -28,7 +28,7 @@ struct console_options {
 int console_new(struct console **ret_console, const struct console_options *options);
 /* Makes the terminal raw, if there is one. Input is taken from now on. */
 void console_begin(struct console *console);
-/* Writes what can be written at once, and puts the terminal back. NULL is allowed. */
+/* The guest has stopped: writes what it has sent, and puts the terminal back. NULL is allowed. */
 void console_free(struct console *console);
 /* The guest may have sent something, or have room. */
 void console_pump(struct console *console);
