@@ -126,7 +126,6 @@ void vhu_local_stop(struct vhu_local *local)
 		return;
 	vhu_store_release(&q->view, NULL);
 	free(view);
-	vhu_ring_rewind(q);
 	local->taken = false;
 	free(local->mem);
 	local->mem = NULL;
