@@ -22,7 +22,7 @@ case "${1:-}" in
 build) list="$build" ;;
 fast) list="$build $format" ;;
 check) list="$build $format $guest $uml $backends $bench clang libclang-rt-14-dev clang-tidy
-	cppcheck iputils-ping procps spin tcpdump tshark util-linux" ;;
+	cppcheck acpica-tools iputils-ping lz4 procps spin tcpdump tshark util-linux" ;;
 bench) list="$build $backends $bench iproute2 util-linux" ;;
 demo) list="$build $guest" ;;
 lint) list="$build $format clang clang-tidy cppcheck" ;;

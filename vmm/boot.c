@@ -16,6 +16,10 @@
 #include <unistd.h>
 #include <vmm/acpi.h>
 
+enum {
+	MIN_MEMORY = 2 << 20,
+};
+
 int vmm_boot_fail(struct vmm_boot *boot, const struct vmm_boot_file *file, int error,
 		  const char *format, ...)
 {
@@ -82,6 +86,7 @@ static int open_file(struct vmm_boot *boot, struct vmm_boot_file *file, const ch
 
 	file->option = option;
 	file->path = path;
+	file->size = 0;
 	file->fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
 	if (file->fd < 0)
 		return vmm_boot_fail(boot, file, -errno, "%s", strerror(errno));
@@ -214,7 +219,7 @@ int vmm_boot_load(struct vhu_memory *memory, const struct vmm_boot_options *opti
 	int result;
 
 	text[0] = 0;
-	if (vhu_memory_region(memory, 0, &low) || low.gpa || low.size < 2 * VMM_BOOT_KERNEL_MIN)
+	if (vhu_memory_region(memory, 0, &low) || low.gpa || low.size < MIN_MEMORY)
 		return vmm_boot_fail(&boot, NULL, -ENOMEM, "--mem: less than 2 MiB");
 	boot.low_end = low.size;
 	boot.kernel_end = VMM_BOOT_KERNEL_MIN;

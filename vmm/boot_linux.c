@@ -19,6 +19,7 @@ enum {
 	ENTRY_64 = 0x200, /* from where the protected-mode part was put */
 	PAGE = 4096,
 	PAGES_2M = 4 * 512, /* for 4 GiB */
+	TABLES_SIZE = 6 * PAGE,
 };
 
 bool vmm_boot_is_linux(const uint8_t *head, size_t len)
@@ -125,7 +126,7 @@ static int place(struct vmm_boot *boot, const struct setup_header *header, uint6
 /* The lowest 4 GiB to themselves, in pages of 2 MiB: kernel, zero page and command line are there. */
 static void put_page_tables(struct vmm_boot *boot)
 {
-	uint64_t *entries = vhu_memory_ptr(boot->memory, VMM_BOOT_TABLES_ADDR, 6 * PAGE);
+	uint64_t *entries = vhu_memory_ptr(boot->memory, VMM_BOOT_TABLES_ADDR, TABLES_SIZE);
 	unsigned int i;
 
 	entries[0] = (VMM_BOOT_TABLES_ADDR + PAGE) | 0x3u;

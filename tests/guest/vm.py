@@ -19,6 +19,8 @@ from overlay import Overlay
 KERNEL, PVH_KERNEL, INITRD = "/vm/kernel", "/vm/vmlinux", "/vm/initrd"
 # what testpmd is not linked with
 DPDK_DRIVERS = ("librte_net_vhost", "librte_mempool_ring")
+# one with SVM; its XSAVE is not intercepted, and the inner guest's would be the outer one's
+CPU = "EPYC,-xsave"
 # KVM's modules, those first that others need; one of the last two finds its processor
 MODULES = ("irqbypass", "kvm", "kvm-amd", "kvm-intel")
 
@@ -116,7 +118,7 @@ class VmHost(Guest):
         for i, path in enumerate(self.console_paths):
             extra += ["-chardev", "socket,id=vc%d,server=on,wait=off,path=%s" % (i, path),
                       "-device", "virtserialport,bus=vs0.0,chardev=vc%d,name=vm.%d" % (i, i)]
-        super().__init__(name, [], mem=mem, smp=smp, cpu="EPYC", initrd=host_image(), extra=extra)
+        super().__init__(name, [], mem=mem, smp=smp, cpu=CPU, initrd=host_image(), extra=extra)
 
     def ready(self, timeout=180):
         super().ready(timeout)
@@ -130,7 +132,8 @@ class VmHost(Guest):
 class VmGuest(Guest):
     """A guest of `vhu vm` in the outer guest; its serial console takes the commands."""
 
-    def __init__(self, host, number, devices, ip="", mem=160, smp=1, kernel=KERNEL, args=""):
+    def __init__(self, host, number, devices, ip="", mem=160, smp=1, kernel=KERNEL,
+                 append="", args=""):
         self.host = host
         self.number = number  # of its console
         self.name = self.label = self.tag = "vm%d" % number
@@ -141,8 +144,8 @@ class VmGuest(Guest):
         self.console = None
         self.process = host.process
         append = ("console=ttyS0 quiet panic=-1 tsc=reliable no_timer_check mitigations=off "
-                  "rcupdate.rcu_expedited=1 cryptomgr.notests vhu.shell=ttyS0 vhu.name=%s vhu.ip=%s"
-                  % (self.name, ip))
+                  "rcupdate.rcu_expedited=1 cryptomgr.notests vhu.shell=ttyS0 vhu.name=%s vhu.ip=%s %s"
+                  % (self.name, ip, append))
         self.command = "vhu vm --kernel %s --initrd %s --mem %dM --cpus %d --append '%s' %s %s" % (
             kernel, INITRD, mem, smp, append, " ".join(devices), args)
         self.start()

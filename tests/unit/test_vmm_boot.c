@@ -655,10 +655,7 @@ static void what_is_no_file_is_refused(void **state)
 static void what_is_no_kernel_is_refused(void **state)
 {
 	struct bench *b = *state;
-	static const char *const texts[] = { "", "#!/bin/sh\n", "\x7f",
-					     "\x7f"
-					     "ELF",
-					     "MZ" };
+	static const char *const texts[] = { "", "#!/bin/sh\n", "\177", "\177ELF", "MZ" };
 	unsigned int i;
 
 	for (i = 0; i < sizeof(texts) / sizeof(*texts); i++) {
