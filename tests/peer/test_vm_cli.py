@@ -306,6 +306,18 @@ def ctrl_a_x_ends_it_and_ctrl_a_ctrl_a_is_one():
 
 
 @test
+def ctrl_a_x_ends_a_guest_that_does_not_listen():
+    need_kvm()
+    terminal = Terminal("--append", "deaf")
+    terminal.wait(b"deaf")
+    # More than any queue holds.
+    os.write(terminal.ours, b"." * 3000)
+    os.write(terminal.ours, b"\x01x")
+    check(terminal.process.wait(10 * PATIENCE) == 0, "status", terminal.process.returncode)
+    terminal.check_restored()
+
+
+@test
 def the_terminal_is_as_it_was_after_every_end():
     need_kvm()
     for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGKILL, signal.SIGSEGV):
