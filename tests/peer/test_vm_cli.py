@@ -333,6 +333,43 @@ def the_terminal_is_as_it_was_after_every_end():
     terminal.check_restored()
 
 
+def processes_of(terminal):
+    """Those of its session: process, parent, state."""
+    found = []
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            with open("/proc/%s/stat" % pid) as file:
+                words = file.read().rpartition(")")[2].split()
+        except OSError:
+            continue
+        if int(words[3]) == terminal.process.pid:
+            found.append((int(pid), int(words[1]), words[0]))
+    return found
+
+
+@test
+def who_guards_the_terminal_leaves_it_alone_after_an_end_of_ours():
+    need_kvm()
+    terminal = Terminal("--append", "echo")
+    terminal.wait(b"ready")
+    others = [found for found in processes_of(terminal) if found[0] != terminal.process.pid]
+    check(len(others) == 1 and others[0][2] != "Z", "one other process guards:", others)
+    guard = others[0][0]
+    os.kill(guard, signal.SIGSTOP)
+    os.write(terminal.ours, b"\x01x")
+    check(terminal.process.wait(10 * PATIENCE) == 0, "status", terminal.process.returncode)
+    check(termios.tcgetattr(terminal.theirs) == terminal.before, "the terminal is not as it was")
+    # The shell goes on with modes of its own.
+    modes = termios.tcgetattr(terminal.theirs)
+    modes[3] &= ~(termios.ICANON | termios.ECHO)
+    termios.tcsetattr(terminal.theirs, termios.TCSANOW, modes)
+    os.kill(guard, signal.SIGCONT)
+    wait_for("the guard to end", lambda: all(found[0] != guard or found[2] == "Z" for found in processes_of(terminal)))
+    check(termios.tcgetattr(terminal.theirs)[:4] == modes[:4], "the guard changed the terminal of somebody else")
+    os.close(terminal.theirs)
+    os.close(terminal.ours)
+
+
 # ---- What is given up ----
 
 def status_of(pid, task):
