@@ -9,6 +9,7 @@ it is tests/guest's."""
 import json
 import os
 import pty
+import resource
 import select
 import signal
 import socket
@@ -121,6 +122,9 @@ def what_is_no_kernel_is_one_line_and_status_1():
         file.write(whole.read(0x500))
     fails(("--kernel", path("short")), "short", "truncated")
     fails((*BOOT, "--initrd", path("nowhere")), "nowhere")
+    # however long the path is, the reason is there
+    fails(("--kernel", path("x" * 250)), "--kernel", "xxx", "No such file")
+    fails(("--kernel", "/" + "x" * 300), "--kernel", "xxx", "File name too long")
 
 
 @test
@@ -172,6 +176,37 @@ def a_server_waits_says_so_and_takes_its_socket_away():
     process.send_signal(signal.SIGTERM)
     check(process.wait(10 * PATIENCE) == 0, "status", process.returncode)
     check(not os.path.exists(path("s")), "the socket is still there")
+
+
+@test
+def a_signal_while_it_is_being_built_leaves_no_socket():
+    need_kvm()
+    with open(path("big"), "wb") as file:
+        file.truncate(192 << 20)
+    process = start("--kernel", GUEST, "--mem", "256M", "--initrd", path("big"), "--net", "vhost-user:%s,server" % path("s"),
+                    stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    while not os.path.exists(path("s")):
+        pass
+    process.send_signal(signal.SIGTERM)
+    check(process.wait(20 * PATIENCE) == 0, "status", process.returncode)
+    check(not os.path.exists(path("s")), "the socket is still there")
+    os.unlink(path("big"))
+
+
+@test
+def many_queues_need_no_more_files_than_the_user_may_have():
+    need_kvm()
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    if hard != resource.RLIM_INFINITY and hard < 4096:
+        raise Skip("not that many files are allowed here")
+    process = start(*BOOT, *("--net", "vhost-user:%s,server,queues=64" % path("s0")),
+                    *("--net", "vhost-user:%s,server,queues=64" % path("s1")), stdin=subprocess.DEVNULL,
+                    stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+                    preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (256, hard)))
+    said = process.stderr.readline()
+    check("waiting for a backend" in said, said)
+    process.send_signal(signal.SIGTERM)
+    check(process.wait(10 * PATIENCE) == 0, "status", process.returncode)
 
 
 # ---- Ends ----

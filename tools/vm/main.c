@@ -281,12 +281,8 @@ static int open_loop(struct program *program, char *text)
 		.ended = on_escape,
 		.arg = program,
 	};
-	/* Before the threads: they inherit the mask. */
-	int err = loop_add_signals(program->loop, signals, NR_ENDS + 1, on_signal, program,
-				   &program->signals);
+	int err = console_new(&program->console, &console);
 
-	if (!err)
-		err = console_new(&program->console, &console);
 	if (!err)
 		err = loop_add_fd(program->loop, vmm_machine_fd(program->machine), EPOLLIN,
 				  on_machine, program, &program->source);
@@ -300,6 +296,10 @@ static int start(struct program *program, char *text)
 	char why[SANDBOX_TEXT];
 	int err = loop_new(&program->loop);
 
+	/* Before the threads, which inherit the mask, and before there is a socket to be taken away. */
+	if (!err)
+		err = loop_add_signals(program->loop, signals, NR_ENDS + 1, on_signal, program,
+				       &program->signals);
 	if (!err && program->options.trace_walk)
 		err = walk_new(&program->walk, program->loop, STDERR_FILENO, program->options.json,
 			       program->options.log_level == LOG_DEBUG);
@@ -363,6 +363,8 @@ int cmd_vm(int argc, char **argv)
 
 	if (status == OPT_END) {
 		log_init("vhu vm", program.options.log_level, false);
+		/* Up to a dozen for each queue pair. */
+		sandbox_raise_files();
 		status = run(&program);
 	}
 	vm_options_free(&program.options);
