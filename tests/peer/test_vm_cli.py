@@ -287,6 +287,8 @@ def a_reader_that_never_reads_does_not_hold_it_up():
     os.set_blocking(theirs, True)
     process = start(*BOOT, stdin=subprocess.DEVNULL, stdout=theirs)
     check(process.wait(20 * PATIENCE) == 0, "status", process.returncode)
+    process = start(*BOOT, "--json", stdin=subprocess.DEVNULL, stdout=theirs, stderr=theirs)
+    check(process.wait(20 * PATIENCE) == 0, "status with --json", process.returncode)
     os.close(theirs)
     os.close(ours)
 
