@@ -532,6 +532,13 @@ def the_walk_does_not_hold_the_guest_up_when_nobody_reads_it():
     check(process.stdout.read() == b"found\ndriver ok\ninterrupted\n", "the guest said something else")
     check(process.wait(20 * PATIENCE) == 0, "status", process.returncode)
     os.close(ours)
+    # more of them than there is room for, which is said at the end
+    ours, theirs = os.pipe()
+    process = start(*BOOT, "--append", "flood", "--trace", "walk", "-v", stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                    stderr=theirs)
+    os.close(theirs)
+    check(process.wait(20 * PATIENCE) == 0, "status", process.returncode)
+    os.close(ours)
 
 
 if __name__ == "__main__":
