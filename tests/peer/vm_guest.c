@@ -132,6 +132,18 @@ static void flood(void)
 	power_off();
 }
 
+/* Fills its own receive queue, of which it takes nothing. */
+static void deaf(void)
+{
+	out8(COM1 + 4, 0x10);
+	for (unsigned int i = 0; i < 5000; i++)
+		out8(COM1, 'd');
+	out8(COM1 + 4, 0);
+	say("deaf");
+	for (;;)
+		__asm__ volatile("hlt");
+}
+
 static void crash(void)
 {
 	static const struct {
@@ -336,6 +348,9 @@ void guest_main(const char *words)
 		break;
 	case 'c':
 		crash();
+		break;
+	case 'd':
+		deaf();
 		break;
 	case 'r':
 		say("goes");

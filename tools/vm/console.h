@@ -15,7 +15,8 @@ struct console;
 struct console_options {
 	struct loop *loop;
 	int in_fd, out_fd; /* borrowed */
-	/* What the guest sent: up to len bytes. How much it takes, and what it gets. */
+	/* What the guest sent: up to len bytes; if it left some, console_pump() is to be called again. How
+	 * much it takes, and what it gets. */
 	size_t (*fetch)(void *arg, void *data, size_t len);
 	size_t (*room)(void *arg);
 	void (*input)(void *arg, const void *data, size_t len);
