@@ -69,6 +69,31 @@ def frames_pass_without_the_vmm(a, b):
     return said
 
 
+def vectors_move_under_traffic(a):
+    """Each vector of a's device is sent to one CPU, then the other, while frames flow: Linux writes to
+    the table of MSI-X for it, masked in between. An interrupt that is lost would end the traffic."""
+    a.background("iperf3 -c %s -n 24M" % B, "moving")
+    moved = a.run("vectors=$(grep virtio0- /proc/interrupts | cut -d : -f 1); n=0; "
+                  "until [ -s /tmp/moving.status ]; do n=$((n + 1)); for v in $vectors; do "
+                  "echo $((1 + n % 2)) >/proc/irq/$v/smp_affinity 2>/dev/null; done; done; echo $n", 120)
+    status, said = a.output("moving")
+    if status or int(moved) < 2:
+        raise Failure("%s moves, iperf3 ended with %d: %s" % (moved, status, said))
+    ping(a, B)
+    return "%s times; %.0f Mbit/s" % (moved, iperf_mbit(said))
+
+
+def queue_pairs_come_and_go(a):
+    """The control queue: fewer pairs, more, promiscuous, other addresses."""
+    for pairs in (1, 2, 1, 2):
+        a.run("ethtool -L eth0 combined %d" % pairs)
+        ping(a, B)
+    a.run("ip link set eth0 promisc on && ip link set eth0 promisc off")
+    a.run("ip link set eth0 down && ip link set eth0 address 52:54:00:00:0a:0a && "
+          "ip link set eth0 up && ip addr show dev eth0 | grep -q 52:54:00:00:0a:0a")
+    return ping(a, B)
+
+
 def carrier(guest):
     return guest.run("cat /sys/class/net/eth0/carrier")
 
@@ -177,6 +202,8 @@ def test(tap):
     tap.case("ping_from_b_to_a", ping, b, A, 1400)
     iperf_server(b)
     tap.case("frames_pass_without_the_vmm", frames_pass_without_the_vmm, a, b)
+    tap.case("vectors_move_under_traffic", vectors_move_under_traffic, a)
+    tap.case("queue_pairs_come_and_go", queue_pairs_come_and_go, a)
     tap.case("file_keeps_its_sha256", transfer, b, a, A, 1)
     tap.case("link_goes_down_with_the_switch", switch_dies, host, a, b)
     tap.case("split_rings_go_on_with_the_next_switch", split_rings_go_on, a)
