@@ -138,7 +138,8 @@ def guest_ends(guest, command):
 
 
 def testpmd_answers(host):
-    """Pings, and testpmd's driver for vhost-user as the backend that turns them round."""
+    """Pings, and testpmd's driver for vhost-user as the backend that turns them round; the guest's
+    memory is of huge pages."""
     if host.try_run("test -x /bin/dpdk-testpmd")[0]:
         raise Skip("no dpdk-testpmd here")
     host.run("mkdir -p /var/run && mkfifo /tmp/testpmd.in")
@@ -149,8 +150,9 @@ def testpmd_answers(host):
                     "--total-num-mbufs=2048 --forward-mode=icmpecho --auto-start --no-lsc-interrupt "
                     "<>/tmp/testpmd.in", "testpmd")
     wait_for("testpmd's socket", lambda: host.try_run("test -S /tmp/t.sock")[0] == 0, 60, 0.2)
+    host.run("echo 96 >/proc/sys/vm/nr_hugepages")
     guest = VmGuest(host, 0, ["--net vhost-user:/tmp/t.sock,mac=52:54:00:00:01:01"],
-                    "10.9.1.1/24")
+                    "10.9.1.1/24", args="--huge")
     boot(guest)
     if guest.run("cat /sys/class/net/eth0/address") != "52:54:00:00:01:01":
         raise Failure("the device has another MAC address")
