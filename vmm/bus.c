@@ -112,15 +112,15 @@ int vmm_bus_add(struct vmm_bus *bus, struct vmm_range *range, const struct vmm_r
 	}
 	if (bus->nr == bus->room) {
 		size_t room = bus->room ? 2 * bus->room : 16;
-		struct vmm_range **ranges = realloc(bus->ranges, room * sizeof(*ranges));
+		void *ranges = realloc(bus->ranges, room * sizeof(struct vmm_range *));
 
 		if (!ranges)
 			return -ENOMEM;
 		bus->ranges = ranges;
 		bus->room = room;
 	}
-	memmove(bus->ranges + place + 1, bus->ranges + place,
-		(bus->nr - place) * sizeof(*bus->ranges));
+	for (size_t i = bus->nr; i > place; i--)
+		bus->ranges[i] = bus->ranges[i - 1];
 	bus->ranges[place] = range;
 	bus->nr++;
 	return 0;
@@ -133,7 +133,8 @@ void vmm_bus_remove(struct vmm_bus *bus, struct vmm_range *range)
 	if (!nr || bus->ranges[nr - 1] != range)
 		return;
 	/* The room stays, so that what was removed can come back without memory. */
-	memmove(bus->ranges + nr - 1, bus->ranges + nr, (bus->nr - nr) * sizeof(*bus->ranges));
+	for (size_t i = nr; i < bus->nr; i++)
+		bus->ranges[i - 1] = bus->ranges[i];
 	bus->nr--;
 }
 

@@ -53,7 +53,7 @@ static uint64_t pba_offset(unsigned int nr_vectors)
 
 uint64_t vmm_msix_size(unsigned int nr_vectors)
 {
-	return pba_offset(nr_vectors) + (nr_vectors + 63) / 64 * 8;
+	return pba_offset(nr_vectors) + ((uint64_t)nr_vectors + 63) / 64 * 8;
 }
 
 static int add_capability(struct vmm_msix *msix)

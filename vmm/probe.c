@@ -7,6 +7,10 @@
 
 #if HAVE_SDT
 #include <sys/sdt.h>
+#ifdef __clang__
+/* How the probe's macro counts its arguments. */
+#pragma clang diagnostic ignored "-Wgnu-zero-variadic-macro-arguments"
+#endif
 #endif
 
 static const char *const station_names[VMM_STATION_END] = {

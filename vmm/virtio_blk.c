@@ -222,13 +222,13 @@ static int judge(struct vmm_blk_options *o, char text[VMM_TEXT])
 	if (!o->queue_size)
 		o->queue_size = VMM_BLK_QUEUE_SIZE;
 	if (o->queues > VMM_BLK_MAX_QUEUES) {
-		snprintf(text, VMM_TEXT, "%u queues, must be 1 to %u", o->queues,
+		snprintf(text, VMM_TEXT, "%u queues, must be 1 to %d", o->queues,
 			 VMM_BLK_MAX_QUEUES);
 		return -EINVAL;
 	}
 	if (o->queue_size < 2 || o->queue_size > VHU_MAX_RING_SIZE ||
 	    (o->queue_size & (o->queue_size - 1))) {
-		snprintf(text, VMM_TEXT, "queue size %u, must be a power of two, 2 to %u",
+		snprintf(text, VMM_TEXT, "queue size %u, must be a power of two, 2 to %d",
 			 o->queue_size, VHU_MAX_RING_SIZE);
 		return -EINVAL;
 	}

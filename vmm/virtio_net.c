@@ -375,18 +375,18 @@ static int judge(struct vmm_net_options *o, char text[VMM_TEXT])
 	if (!o->queue_size)
 		o->queue_size = VMM_NET_QUEUE_SIZE;
 	if (o->queue_pairs > VMM_NET_MAX_PAIRS) {
-		snprintf(text, VMM_TEXT, "%u queue pairs, must be 1 to %u", o->queue_pairs,
+		snprintf(text, VMM_TEXT, "%u queue pairs, must be 1 to %d", o->queue_pairs,
 			 VMM_NET_MAX_PAIRS);
 		return -EINVAL;
 	}
 	if (o->queue_size < 2 || o->queue_size > VHU_MAX_RING_SIZE ||
 	    (o->queue_size & (o->queue_size - 1))) {
-		snprintf(text, VMM_TEXT, "queue size %u, must be a power of two, 2 to %u",
+		snprintf(text, VMM_TEXT, "queue size %u, must be a power of two, 2 to %d",
 			 o->queue_size, VHU_MAX_RING_SIZE);
 		return -EINVAL;
 	}
 	if (o->mtu && o->mtu < MTU_MIN) {
-		snprintf(text, VMM_TEXT, "mtu %u, must be at least %u", o->mtu, MTU_MIN);
+		snprintf(text, VMM_TEXT, "mtu %u, must be at least %d", o->mtu, MTU_MIN);
 		return -EINVAL;
 	}
 	if (o->has_mac && o->mac[0] & 1) {

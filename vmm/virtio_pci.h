@@ -5,7 +5,11 @@
  *
  * Interrupts: with MSI-X on, a queue's call eventfd is a source of its vector, and we are not asked.
  * With it off, vmm_virtio_pci_called() has to be told when a call eventfd became readable: the ISR
- * bit is set and the line raised.
+ * bit is set and the line raised. A call told too late, with MSI-X on again, goes to its vector.
+ *
+ * A write that a driver may not do is ignored: features after FEATURES_OK, a queue before it or once
+ * enabled, a size that its ring cannot have, anything but reading while a reset is not over. Enabling
+ * a queue whose areas are misaligned or wrap sets NEEDS_RESET, so that the driver hears of it.
  *
  * Under the machine's lock.
  */

@@ -42,6 +42,8 @@ struct walk {
 	bool is_owed[NR_QUEUES]; /* a call that nobody heard of yet */
 	unsigned int nr_delivered[NR_QUEUES];
 	unsigned int nr_isr_reads;
+	bool is_change_owed; /* the same for a change of the configuration */
+	unsigned int nr_changes, nr_isr_changes;
 	unsigned int nr_resets, nr_lines, nr_moves, nr_kept;
 };
 
@@ -214,10 +216,13 @@ static void something_happens(struct walk *walk)
 	switch (random_below(walk, 12)) {
 	case 0:
 		vmm_virtio_config_changed(guest->virtio);
+		walk->is_change_owed |= device->is_started;
 		break;
 	case 1:
-		if (one_in(walk, 20))
-			vmm_virtio_needs_reset(guest->virtio);
+		if (!one_in(walk, 20))
+			break;
+		walk->is_change_owed |= device->is_started && !(guest->virtio->status & 0x40);
+		vmm_virtio_needs_reset(guest->virtio);
 		break;
 	case 2:
 		device->is_slow = one_in(walk, 2);
@@ -456,10 +461,45 @@ static void no_call_is_lost(struct walk *walk)
 	walk->nr_isr_reads = guest->nr_isr_reads;
 }
 
+/* What was delivered and was no queue's. */
+static unsigned int count_changes(const struct vmm_guest *guest)
+{
+	unsigned int nr = 0;
+
+	for (unsigned int fd = 0; fd < GUEST_FDS; fd++)
+		nr += guest->irq.nr_delivered[fd];
+	for (unsigned int i = 0; i < NR_QUEUES; i++)
+		nr -= guest->irq.nr_delivered[guest->virtio->queues[i].call_fd];
+	return nr;
+}
+
+/* The same: a message, or read from the ISR, or the line is high or the vector may not interrupt. */
+static void no_change_is_lost(struct walk *walk)
+{
+	struct vmm_guest *guest = &walk->guest;
+	bool was_reset = !guest->virtio->status || guest->device.nr_stop != walk->nr_resets;
+	bool asks = guest_config_read(guest, PCI_STATUS, 2) & PCI_STATUS_INTERRUPT;
+	uint32_t flags = guest_config_read(guest, guest->msix_cap + PCI_MSIX_FLAGS, 2);
+	unsigned int nr_changes = count_changes(guest);
+
+	if (was_reset || nr_changes != walk->nr_changes ||
+	    guest->nr_isr_changes != walk->nr_isr_changes)
+		walk->is_change_owed = false;
+	walk->nr_changes = nr_changes;
+	walk->nr_isr_changes = guest->nr_isr_changes;
+	if (!walk->is_change_owed)
+		return;
+	if (!(flags & PCI_MSIX_FLAGS_ENABLE))
+		assert_true(asks);
+	else if (is_bar_mapped(guest))
+		assert_false(may_interrupt(guest, guest_get(guest, VIRTIO_PCI_COMMON_MSIX), flags));
+}
+
 static void judge(struct walk *walk)
 {
 	find_bar(walk);
 	no_call_is_lost(walk);
+	no_change_is_lost(walk);
 	live_queues_are_frozen(walk);
 	status_is_a_ladder(walk);
 	doorbells_are_where_they_belong(walk);
@@ -546,7 +586,8 @@ static void what_always_holds_holds_after_any_step(void **state)
 		guest->nr_records[VMM_AT_KICK]);
 	if (nr_steps >= 100000) {
 		assert_true(guest->device.nr_start > 100 && guest->device.nr_enabled > 100);
-		assert_true(nr_messages > 1000 && walk.nr_kept > 1000 && walk.nr_lines > 1000);
+		assert_true(walk.nr_changes > 100 && nr_messages > 1000 && walk.nr_kept > 1000 &&
+			    walk.nr_lines > 1000);
 		assert_true(walk.nr_moves > 100 && guest->nr_records[VMM_AT_KICK] > 100);
 	}
 	guest_free(guest);

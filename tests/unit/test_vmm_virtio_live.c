@@ -311,6 +311,54 @@ static void a_doorbell_is_served_where_the_bar_is(void **state)
 	guest_free(&guest);
 }
 
+/* The device in that slot, whose BAR is there, from now on. */
+static void turn_to(struct vmm_guest *guest, unsigned int slot, uint64_t bar)
+{
+	guest->slot = slot;
+	guest->bar = bar;
+}
+
+static void doorbells_change_places_with_their_bars(void **state)
+{
+	struct vmm_guest guest;
+	struct vmm_virtio_pci_options options;
+	struct vmm_virtio_pci *other;
+	uint64_t next;
+
+	(void)state;
+	guest_open(&guest);
+	next = GUEST_BAR + guest.bar_size;
+	options = guest_options(&guest);
+	options.bar_base = next;
+	assert_int_equal(vmm_virtio_pci_new(&other, &guest.device.device, &options), 0);
+	guest_negotiate(&guest, VERSION_1);
+	guest_enable_queue(&guest, 1, VMM_MSIX_NO_VECTOR);
+	turn_to(&guest, 2, next);
+	guest_command(&guest, PCI_COMMAND_MEMORY, 0);
+	guest_negotiate(&guest, VERSION_1);
+	guest_enable_queue(&guest, 1, VMM_MSIX_NO_VECTOR);
+	assert_int_equal(guest.bells.nr, 2);
+	/* It wants the first one's place, and has to wait for it. */
+	guest_config_write(&guest, PCI_BASE_ADDRESS_0, 4, (uint32_t)GUEST_BAR);
+	assert_int_equal(guest.bells.nr, 1);
+	guest_kick(&guest, 1);
+	turn_to(&guest, 1, GUEST_BAR);
+	guest_kick(&guest, 1);
+	assert_true(guest_has_count(guest.virtio->queues[1].kick_fd));
+	assert_false(guest_has_count(vmm_virtio_pci_state(other)->queues[1].kick_fd));
+	/* One write of the first one's moves both. */
+	guest_config_write(&guest, PCI_BASE_ADDRESS_0, 4, (uint32_t)next);
+	assert_int_equal(guest.bells.nr, 2);
+	guest_kick(&guest, 1);
+	assert_true(guest_has_count(vmm_virtio_pci_state(other)->queues[1].kick_fd));
+	/* In the way again, and freed there. */
+	turn_to(&guest, 2, GUEST_BAR);
+	guest_config_write(&guest, PCI_BASE_ADDRESS_0, 4, (uint32_t)next);
+	assert_int_equal(guest.bells.nr, 1);
+	vmm_virtio_pci_free(other);
+	guest_free(&guest);
+}
+
 static void a_doorbell_that_nobody_serves_is_ours(void **state)
 {
 	struct vmm_guest guest;
@@ -527,6 +575,7 @@ int main(void)
 		cmocka_unit_test(a_reset_may_come_at_any_status),
 		cmocka_unit_test(a_device_may_be_freed_in_the_middle_of_anything),
 		cmocka_unit_test(a_doorbell_is_served_where_the_bar_is),
+		cmocka_unit_test(doorbells_change_places_with_their_bars),
 		cmocka_unit_test(a_doorbell_that_nobody_serves_is_ours),
 		cmocka_unit_test(a_kick_before_the_queue_is_enabled_is_lost),
 		cmocka_unit_test(a_call_is_the_message_of_its_vector),

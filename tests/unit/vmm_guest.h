@@ -16,7 +16,7 @@ enum {
 	GUEST_ATTACHED = 64,
 	GUEST_BELLS = 64,
 	GUEST_PINS = 24,
-	GUEST_FDS = 1024,
+	GUEST_FDS = 256,
 	GUEST_MAX_QUEUES = 8,
 	GUEST_CONFIG = 64, /* bytes of device configuration at most */
 	GUEST_PIN = 10,
@@ -71,6 +71,12 @@ struct guest_bells {
 	bool refuse;
 };
 
+extern const struct vmm_doorbell_ops guest_bell_ops; /* its arg: struct guest_bells */
+/* Whoever serves addr, or NULL. */
+struct guest_bell *guest_find_bell(struct guest_bells *bells, uint64_t addr);
+
+extern const struct vmm_virtio_ops guest_device_ops; /* its arg: struct guest_device */
+
 struct guest_device {
 	struct vmm_virtio_device device;
 	uint16_t max_num[GUEST_MAX_QUEUES];
@@ -97,7 +103,8 @@ struct vmm_guest {
 	struct vmm_probe probe;
 	unsigned int nr_records[VMM_STATION_END];
 	struct vmm_record last[VMM_STATION_END];
-	unsigned int nr_isr_reads; /* that said that a queue had called */
+	/* Reads of the ISR that said that a queue had called, or that the configuration had changed. */
+	unsigned int nr_isr_reads, nr_isr_changes;
 	bool is_watching;
 	unsigned int nr_fds; /* that the process had before */
 	/* What the driver found. */
@@ -118,6 +125,8 @@ enum {
 };
 extern const uint16_t guest_max_num[NR_QUEUES];
 void guest_open(struct vmm_guest *guest);
+/* What it would take to put another device beside it. */
+struct vmm_virtio_pci_options guest_options(struct vmm_guest *guest);
 /* Fails the test if anything was left behind. */
 void guest_free(struct vmm_guest *guest);
 
