@@ -6,6 +6,7 @@
 frames pass without the VMM, a switch that dies and comes back, foreign backends, the guest's end."""
 
 import os
+import re
 import sys
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
@@ -17,9 +18,15 @@ TESTPMD = "10.9.1.2"
 CTL = "/tmp/switch.ctl"
 
 
+def has_kvm(host):
+    host.ready()
+    return host.run("dmesg | grep -i 'kvm.*enabled' | tail -n 1")
+
+
 def start_switch(host):
+    """Its port b is a client: the VMM listens."""
     host.background("echo $$ >/tmp/switch.pid; exec vhu switch --port a=vhost-user:/tmp/a.sock,queues=2 "
-                    "--port b=vhost-user:/tmp/b.sock --ctl %s" % CTL, "switch")
+                    "--port b=vhost-user:/tmp/b.sock,client --ctl %s" % CTL, "switch")
     wait_for("the switch in the outer guest",
              lambda: host.try_run("vhu ctl --socket %s show ports" % CTL)[0] == 0, 30, 0.1)
 
@@ -162,7 +169,7 @@ def testpmd_answers(host):
     return said
 
 
-def disk_is_read_and_written(host):
+def disk_is_read_and_written(host, told):
     """A block device whose backend is QEMU's storage daemon, and whose interrupts are a pin's: what is
     written is there afterwards."""
     if host.try_run("test -x /bin/qemu-storage-daemon")[0]:
@@ -174,7 +181,7 @@ def disk_is_read_and_written(host):
                     "addr.type=unix,addr.path=/tmp/d.sock", "storage")
     wait_for("the storage daemon's socket",
              lambda: host.try_run("test -S /tmp/d.sock")[0] == 0, 60, 0.2)
-    guest = VmGuest(host, 1, ["--blk vhost-user:/tmp/d.sock,queues=1"], append="pci=nomsi")
+    guest = VmGuest(host, 1, ["--blk vhost-user:/tmp/d.sock,queues=1"], append="pci=nomsi", args="--trace walk")
     boot(guest)
     guest.run("insmod /vm/virtio_blk.ko")
     guest.run("grep -q 'IO-APIC .*virtio' /proc/interrupts")
@@ -185,20 +192,51 @@ def disk_is_read_and_written(host):
         raise Failure("read: %s, there is: %s" % (seen, there))
     guest.run("dd if=/dev/urandom of=/dev/vda bs=64k count=64 seek=32 conv=fsync 2>/dev/null")
     written = guest.run("echo 3 >/proc/sys/vm/drop_caches; sha256sum </dev/vda")
-    guest_ends(guest, "poweroff -f")
+    guest.signal("TERM")
+    status, said = guest.ended()
+    guest.stop()
+    told.append(said)
+    if status:
+        raise Failure("ended by SIGTERM with %d: %s" % (status, said))
     there = host.run("kill $(cat /tmp/disk.pid); sha256sum </tmp/disk")
     if written != there or written == seen:
         raise Failure("written: %s, there is: %s" % (written, there))
 
 
+# Stations in their order, whatever another thread said in between.
+DOORBELL = (r"exit +mmio \S+ = 0$", r"bus +blk0: ", r"register +blk0 +notify = 0", r"kick +blk0 +queue 0",
+            r"call +blk0 +queue 0", r"interrupt +blk0 +line \d+ high")
+DRIVER_OK = (r"exit +mmio \S+ = 0xf$", r"bus +blk0: ", r"register +blk0 +device_status = 0xf",
+             r"status +blk0 +0xf, was 0xb", r"start +blk0 ", r"enter$", r"message +blk0 +-> SET_VRING_ADDR",
+             r"message +blk0 +-> SET_VRING_KICK", r"running +blk0 +1 rings")
+
+
+def is_walked(lines, walk):
+    for station in walk:
+        while lines and not re.search(station, lines[0]):
+            del lines[0]
+        if not lines:
+            return False
+    return True
+
+
+def walks_are_told(told):
+    """--trace walk: of a doorbell, and of the status write that started the device."""
+    lines = told.splitlines()
+    for name, walk in (("doorbell", DOORBELL), ("status write", DRIVER_OK)):
+        begins = [i for i, line in enumerate(lines) if re.search(walk[0], line)]
+        if not any(is_walked(lines[begin:begin + 100], walk) for begin in begins):
+            raise Failure("no walk of a %s: %s" % (name, "\n".join(lines[-30:])))
+
+
 def test(tap):
     host = VmHost()
-    tap.case("outer_guest_has_kvm", host.ready)
-    start_switch(host)
-    a = VmGuest(host, 0, ["--net vhost-user:/tmp/a.sock,queues=2"], A + "/24", smp=2)
+    tap.case("outer_guest_has_kvm", has_kvm, host)
+    a = VmGuest(host, 0, ["--net vhost-user:/tmp/a.sock,queues=2,reconnect"], A + "/24", smp=2)
     has_pvh = host.try_run("test -s " + PVH_KERNEL)[0] == 0
-    b = VmGuest(host, 1, ["--net vhost-user:/tmp/b.sock,packed"], B + "/24",
+    b = VmGuest(host, 1, ["--net vhost-user:/tmp/b.sock,packed,server"], B + "/24",
                 kernel=PVH_KERNEL if has_pvh else KERNEL)
+    start_switch(host)
     tap.case("linux_boots_by_bzimage_and_by_pvh", both_have_booted, a, b)
     tap.case("ping_from_a_to_b", ping, a, B)
     tap.case("ping_from_b_to_a", ping, b, A, 1400)
@@ -214,7 +252,10 @@ def test(tap):
     tap.case("power_off_ends_it_with_0", guest_ends, a, "poweroff -f")
     tap.case("reboot_ends_it_with_0", guest_ends, b, "reboot -f")
     tap.case("testpmd_as_the_backend", testpmd_answers, host)
-    tap.case("disk_of_a_storage_daemon", disk_is_read_and_written, host)
+    told = []
+    tap.case("disk_of_a_storage_daemon", disk_is_read_and_written, host, told)
+    if told:
+        tap.case("walks_are_told", walks_are_told, told[0])
 
 
 if __name__ == "__main__":
