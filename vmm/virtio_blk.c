@@ -7,6 +7,7 @@
 
 #include <endian.h>
 #include <errno.h>
+#include <linux/virtio_config.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -122,7 +123,9 @@ static void config_write(void *arg, unsigned int offset, const void *data, unsig
 {
 	struct vmm_blk *blk = arg;
 
+	/* what the driver asks for is agreed only once FEATURES_OK is set */
 	if (offset != WRITEBACK_AT || size != 1 ||
+	    !(blk->virtio->status & VIRTIO_CONFIG_S_FEATURES_OK) ||
 	    !(blk->virtio->features & VHU_MASK(F_CONFIG_WCE_BIT)))
 		return;
 	blk->writeback = *(const uint8_t *)data != 0;

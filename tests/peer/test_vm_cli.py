@@ -487,7 +487,7 @@ def the_walk_of_a_status_write_and_of_a_doorbell_can_be_seen():
     # DRIVER_OK: 15 after 11
     write, = walk_with(walks, station="status", a=15, b=11)
     check(names(write) == ["exit", "bus", "register", "status", "start", "enter"], names(write))
-    check(write["stations"][2]["what"] == "device_status" and write["stations"][4]["a"] == 2, write)
+    check(write["stations"][2]["what"] == "device_status" and write["stations"][4]["a"] == 1, write)
     told = [line["stations"][0] for line in later if line["after"] == write["walk"]]
     said = [station["what"] for station in told if station["station"] == "message"]
     for message in ("SET_VRING_NUM", "SET_VRING_KICK", "SET_VRING_CALL"):
