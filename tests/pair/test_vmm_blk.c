@@ -404,6 +404,9 @@ static void writeback_is_all_that_the_guest_can_write(void **state)
 	guest_read_config(&disk->guest, WRITEBACK_AT, &now, 1);
 	assert_int_equal(now, 0);
 	guest_reset(&disk->guest);
+	/* asked for, and not agreed yet */
+	disk->guest.virtio.features = BLK_WCE;
+	device->ops->config_write(device->arg, WRITEBACK_AT, bytes, 1);
 	start(disk, BLK_WCE);
 	device->ops->config_write(device->arg, WRITEBACK_AT, bytes, 1);
 	use(disk, 1);
