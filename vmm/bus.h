@@ -39,7 +39,8 @@ struct vmm_bus *vmm_bus_new(const char *name, const struct vmm_probe *probe);
 /* Its ranges go with it. NULL is allowed. */
 void vmm_bus_free(struct vmm_bus *bus);
 
-/* -EINVAL: empty, wraps, or no multiple of min_size. -EEXIST: overlaps, *ret_other (may be NULL) is with whom. -ENOMEM. */
+/* -EINVAL: empty, wraps, or no multiple of min_size. -EEXIST: overlaps, *ret_other (may be NULL) is
+ * with whom. -ENOMEM. */
 int vmm_bus_add(struct vmm_bus *bus, struct vmm_range *range, const struct vmm_range **ret_other);
 /* Nothing happens if it is not there. A range may be removed from within its own write. */
 void vmm_bus_remove(struct vmm_bus *bus, struct vmm_range *range);

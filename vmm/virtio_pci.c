@@ -7,7 +7,6 @@
 #include <vmm/virtio_pci_internal.h>
 
 #include <errno.h>
-#include <linux/pci_regs.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
