@@ -18,6 +18,7 @@
 
 enum {
 	MIN_MEMORY = 2 << 20,
+	COPY_SIZE = 1 << 16, /* bytes: they stay in the processor's cache */
 };
 
 int vmm_boot_fail(struct vmm_boot *boot, const struct vmm_boot_file *file, int error,
@@ -62,19 +63,70 @@ int vmm_boot_read(struct vmm_boot *boot, const struct vmm_boot_file *file, uint6
 	return 0;
 }
 
+/* Which region addr is in. */
+static bool find_region(const struct vmm_boot *boot, uint64_t addr,
+			struct vhu_memory_region *ret_region)
+{
+	unsigned int i;
+
+	for (i = 0; !vhu_memory_region(boot->memory, i, ret_region); i++)
+		if (addr >= ret_region->gpa && addr - ret_region->gpa < ret_region->size)
+			return true;
+	return false;
+}
+
+/*
+ * Writing to memory's file needs neither a fault for each page, nor pages that are cleared first. What
+ * cannot be written (-EINVAL), a file of huge pages, is copied to where it is mapped.
+ */
+static int write_guest(const struct vhu_memory_region *region, uint64_t addr, const uint8_t *bytes,
+		       size_t len)
+{
+	while (len) {
+		ssize_t nr = pwrite(region->fd, bytes, len,
+				    (off_t)(region->offset + (addr - region->gpa)));
+
+		if (nr < 0 && errno == EINTR)
+			continue;
+		if (nr <= 0)
+			return nr ? -errno : -EIO;
+		bytes += nr;
+		addr += (uint64_t)nr;
+		len -= (size_t)nr;
+	}
+	return 0;
+}
+
 int vmm_boot_read_guest(struct vmm_boot *boot, const struct vmm_boot_file *file, uint64_t offset,
 			uint64_t addr, uint64_t len)
 {
-	void *to;
+	struct vhu_memory_region region;
+	uint8_t bytes[COPY_SIZE];
+	int result;
 
 	if (!len)
 		return 0;
-	to = vhu_memory_ptr(boot->memory, addr, len);
-	if (!to)
+	if (!vhu_memory_ptr(boot->memory, addr, len) || !find_region(boot, addr, &region))
 		return vmm_boot_fail(boot, file, -ENOMEM,
 				     "%" PRIu64 " bytes at %#" PRIx64 ": no memory is there", len,
 				     addr);
-	return vmm_boot_read(boot, file, offset, to, len);
+	while (len) {
+		size_t part = len < COPY_SIZE ? (size_t)len : COPY_SIZE;
+
+		result = vmm_boot_read(boot, file, offset, bytes, part);
+		if (result)
+			return result;
+		result = write_guest(&region, addr, bytes, part);
+		if (result && result != -EINVAL)
+			return vmm_boot_fail(boot, NULL, result, "guest memory: %s",
+					     strerror(-result));
+		if (result)
+			memcpy(vhu_memory_ptr(boot->memory, addr, part), bytes, part);
+		offset += part;
+		addr += part;
+		len -= part;
+	}
+	return 0;
 }
 
 /* A pipe or a terminal has no size, and would make us wait. */

@@ -77,6 +77,17 @@ enum source {
 	SOURCE_AGAIN,
 };
 
+/*
+ * A driver that learns of the link and is asked to announce itself at the same time does so before
+ * it has taken the link into use, and nobody hears it. So it is asked after it has seen the link.
+ */
+enum announcing {
+	NOT,
+	WHEN_LINK_WAS_SEEN,
+	NEXT,
+	NOW, /* the bit is set, until the driver acknowledges it */
+};
+
 struct vmm_net {
 	struct vmm_net_options o;
 	struct vmm_virtio_device device;
@@ -85,7 +96,8 @@ struct vmm_net {
 	struct vmm_vhost *vhost;
 	struct vmm_net_ctrl *ctrl;
 	int epoll_fd, again_fd;
-	bool link, announce;
+	bool link;
+	enum announcing announcing;
 	bool has_started; /* since the last reset */
 	int control;	  /* the queue's number in this run; -1: it has none */
 	int watched_fd;	  /* its doorbell; -1: none */
@@ -132,10 +144,11 @@ static bool accept(void *arg, uint64_t wanted)
 
 static void config_read(void *arg, unsigned int offset, void *data, unsigned int size)
 {
-	const struct vmm_net *net = arg;
+	struct vmm_net *net = arg;
+	uint16_t status =
+		(uint16_t)((net->link ? S_LINK_UP : 0) | (net->announcing == NOW ? S_ANNOUNCE : 0));
 	struct net_config config = {
-		.status = htole16(
-			(uint16_t)((net->link ? S_LINK_UP : 0) | (net->announce ? S_ANNOUNCE : 0))),
+		.status = htole16(status),
 		.max_virtqueue_pairs = htole16((uint16_t)net->o.queue_pairs),
 		.mtu = htole16(net->o.mtu),
 		.speed = htole32((uint32_t)SPEED_UNKNOWN),
@@ -147,6 +160,12 @@ static void config_read(void *arg, unsigned int offset, void *data, unsigned int
 	if (offset < sizeof(config))
 		memcpy(data, (const uint8_t *)&config + offset,
 		       size < sizeof(config) - offset ? size : sizeof(config) - offset);
+	if (net->announcing == WHEN_LINK_WAS_SEEN && net->link &&
+	    offset <= offsetof(struct net_config, status) &&
+	    size > offsetof(struct net_config, status) - offset) {
+		net->announcing = NEXT;
+		come_again(net);
+	}
 }
 
 static void config_write(void *arg, unsigned int offset, const void *data, unsigned int size)
@@ -179,7 +198,7 @@ static void announced(void *arg)
 {
 	struct vmm_net *net = arg;
 
-	net->announce = false;
+	net->announcing = NOT;
 }
 
 static const struct vmm_net_ctrl_ops ctrl_ops = { .set_pairs = set_pairs, .announced = announced };
@@ -275,7 +294,8 @@ static bool stop(void *arg)
 
 	stop_control(net);
 	net->control = -1;
-	net->announce = net->has_started = false;
+	net->announcing = NOT;
+	net->has_started = false;
 	vmm_net_ctrl_reset(net->ctrl, net->o.mac, 0, 1);
 	return vmm_vhost_stop(net->vhost);
 }
@@ -296,7 +316,7 @@ static const struct vmm_virtio_ops virtio_ops = {
 static void announce(struct vmm_net *net)
 {
 	if (has_bit(net->virtio->features, VHU_NET_F_GUEST_ANNOUNCE_BIT))
-		net->announce = true;
+		net->announcing = WHEN_LINK_WAS_SEEN;
 	else /* refused where the backend has no such message: then nobody does */
 		vhu_frontend_rarp(vmm_vhost_frontend(net->vhost),
 				  vmm_net_ctrl_filter(net->ctrl)->mac, NULL, NULL);
@@ -310,6 +330,7 @@ static void changed(void *arg)
 	if (net->link == link)
 		return;
 	net->link = link;
+	net->announcing = NOT;
 	if (!net->virtio)
 		return;
 	if (link && net->has_started)
@@ -346,6 +367,10 @@ int vmm_net_process(struct vmm_net *net)
 	}
 	err = vmm_vhost_process(net->vhost);
 	serve_control(net);
+	if (net->announcing == NEXT) {
+		net->announcing = NOW;
+		vmm_virtio_config_changed(net->virtio);
+	}
 	return err;
 }
 

@@ -52,13 +52,15 @@ static VHU_ALWAYS_INLINE void vhu_copy(void *to, const void *from, size_t len)
 
 	if (__builtin_constant_p(len)) {
 		__builtin_memcpy(t, f, len);
-	} else if (len >= 32) {
+	} else if (len > 64) {
 		if (vhu_unlikely(len > VHU_COPY_INLINE)) {
 			memcpy(t, f, len);
 			return;
 		}
 		for (; len > 64; len -= 32, t += 32, f += 32)
 			__builtin_memcpy(t, f, 32);
+		vhu_copy_ends(t, f, len, 32);
+	} else if (vhu_likely(len >= 32)) {
 		vhu_copy_ends(t, f, len, 32);
 	} else if (len >= 16) {
 		vhu_copy_ends(t, f, len, 16);

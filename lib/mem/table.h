@@ -66,22 +66,32 @@ VHU_HIDDEN int vhu_mem_remove(struct vhu_mem **ret_mem, const struct vhu_mem *ol
 			      const struct vhu_region *region, struct vhu_reason *why);
 VHU_HIDDEN void vhu_mem_free(struct vhu_mem *mem);
 
+/* The region that has guest address gpa, or NULL. */
+static inline const struct vhu_mem_region *vhu_mem_region_of(const struct vhu_mem *mem,
+							     uint64_t gpa)
+{
+	for (unsigned int i = 0; i < mem->nr; i++) {
+		const struct vhu_mem_region *r = &mem->region[i];
+
+		/* wraps to huge below the region */
+		if (gpa - r->gpa < r->size)
+			return r;
+	}
+	return NULL;
+}
+
 /*
  * The one translation: where guest address gpa lies, and how many of the *len bytes asked for are
  * contiguous from there (written back, at least 1 if it was). NULL: no region has that address.
  */
 static inline uint8_t *vhu_mem_gpa(const struct vhu_mem *mem, uint64_t gpa, uint64_t *len)
 {
-	for (unsigned int i = 0; i < mem->nr; i++) {
-		const struct vhu_mem_region *r = &mem->region[i];
-		uint64_t off = gpa - r->gpa; /* wraps to huge below the region */
+	const struct vhu_mem_region *r = vhu_mem_region_of(mem, gpa);
 
-		if (off < r->size) {
-			*len = vhu_min_u64(*len, r->size - off);
-			return r->host + off;
-		}
-	}
-	return NULL;
+	if (!r)
+		return NULL;
+	*len = vhu_min_u64(*len, r->size - (gpa - r->gpa));
+	return r->host + (gpa - r->gpa);
 }
 
 /* The same for an address of the frontend, whole or not at all; *ret_gpa is its guest address. */

@@ -156,39 +156,53 @@ static enum vhu_net_drop make_frame(const struct vhu_view *view, const struct vh
 	return VHU_NET_DROP_END;
 }
 
-/* The same of one piece, as most are. */
-static VHU_ALWAYS_INLINE enum vhu_net_drop make_plain(const struct vhu_view *view,
-						      const struct vhu_seg *seg,
-						      struct vhu_net_frame *frame,
-						      struct head *head, struct iovec *iov)
-{
-	const uint32_t hdr_len = view->hdr_len;
-	const uint8_t *bytes = seg->host;
-	uint32_t head_len, len;
+/* Of the first bytes of a net header, as a number: what makes it ask for anything. */
+static const uint64_t asks = VHU_NET_HDR_NEEDS_CSUM | UINT64_C(0xff) << 8 /* gso_type */;
 
-	if (vhu_unlikely(seg->len < hdr_len + MIN_FRAME))
-		return VHU_NET_DROP_SHORT;
-	len = seg->len - hdr_len;
-	if (vhu_unlikely(len > VHU_NET_FRAME_MAX))
-		return VHU_NET_DROP_LONG;
+/* judge_hdr(), apart. */
+static __attribute__((noinline)) uint32_t judge_asking(const struct vhu_view *view,
+						       struct vhu_net_frame *frame)
+{
+	return judge_hdr(view, frame);
+}
+
+/* Makes a frame that lies in one piece, as its net header does: most do. */
+static VHU_ALWAYS_INLINE enum vhu_net_drop make_plain(const struct vhu_view *view,
+						      const uint8_t *hdr, uint8_t *bytes,
+						      uint32_t len, struct vhu_net_frame *frame,
+						      uint8_t *head, struct iovec *iov)
+{
+	uint32_t head_len = PLAIN_HEAD;
+	uint64_t first;
+
 	frame->len = len;
+	frame->head = head;
+	frame->iov = iov;
 	/* as it lies there: little-endian */
 	_Static_assert(sizeof(frame->hdr) == HDR_READ, "the header is copied whole");
-	__builtin_memcpy(&frame->hdr, bytes, HDR_READ);
-	head_len = judge_hdr(view, frame);
-	if (vhu_unlikely(!head_len))
-		return VHU_NET_DROP_BAD_HDR;
-	bytes += hdr_len;
-	vhu_copy(head->bytes, bytes, head_len);
-	frame->head_len = (uint16_t)head_len;
-	frame->nr_iov = 0;
-	frame->head = head->bytes;
-	frame->iov = iov;
-	if (head_len < len) {
-		frame->nr_iov = 1;
-		iov->iov_base = seg->host + hdr_len + head_len;
-		iov->iov_len = len - head_len;
+	__builtin_memcpy(&first, hdr, sizeof(first));
+	__builtin_memcpy(&frame->hdr.csum_offset, hdr + sizeof(first), HDR_READ - sizeof(first));
+	if (vhu_likely(!(first & asks))) {
+		first &= ~UINT64_C(0xff); /* the flags; see judge_hdr() */
+		__builtin_memcpy(&frame->hdr, &first, sizeof(first));
+		if (vhu_likely(len <= PLAIN_HEAD)) {
+			vhu_copy(head, bytes, len);
+			frame->head_len = (uint16_t)len;
+			frame->nr_iov = 0;
+			return VHU_NET_DROP_END;
+		}
+		vhu_copy(head, bytes, PLAIN_HEAD);
+	} else {
+		__builtin_memcpy(&frame->hdr, &first, sizeof(first));
+		head_len = judge_asking(view, frame);
+		if (vhu_unlikely(!head_len))
+			return VHU_NET_DROP_BAD_HDR;
+		vhu_copy(head, bytes, head_len);
 	}
+	frame->head_len = (uint16_t)head_len;
+	frame->nr_iov = head_len < len;
+	if (head_len < len)
+		*iov = (struct iovec){ bytes + head_len, len - head_len };
 	return VHU_NET_DROP_END;
 }
 
@@ -213,31 +227,53 @@ static int take_and_drop(struct vhu_queue *q, struct vhu_net_burst *burst, unsig
 	return 0;
 }
 
+/*
+ * The frame of a plain chain, if it lies in one piece: behind its net header, or apart, as drivers have
+ * it that find no room before a frame. The next chain's first piece; NULL: it lies in some other way.
+ */
+static VHU_ALWAYS_INLINE const struct vhu_seg *frame_of(const struct vhu_seg *seg, size_t hdr_len,
+							uint8_t **ret_bytes, uint32_t *ret_len)
+{
+	if (vhu_likely(!seg->more)) {
+		/* wraps to huge if there is not even a header */
+		*ret_len = seg->len - (uint32_t)hdr_len;
+		*ret_bytes = seg->host + hdr_len;
+	} else if (seg->len == hdr_len && !seg[1].more) {
+		seg++;
+		*ret_len = seg->len;
+		*ret_bytes = seg->host;
+	} else {
+		return NULL;
+	}
+	return *ret_len - MIN_FRAME <= VHU_NET_FRAME_MAX - MIN_FRAME ? seg + 1 : NULL;
+}
+
 /* Takes up to max plain chains; the number taken. Their frames are numbered from *nr on. */
 static unsigned int pull_plain(struct vhu_queue *queue, struct vhu_net_burst *burst,
 			       unsigned int max, unsigned int *nr)
 {
 	const struct vhu_view *view = burst->view;
+	const size_t hdr_len = view->hdr_len;
 	struct vhu_net_frame *frame = &burst->frames[*nr];
 	struct head *head = &burst->heads[*nr];
 	struct iovec *iov = &burst->iov[burst->nr_iov];
-	const struct vhu_seg *seg = burst->segs;
+	const struct vhu_seg *seg = burst->segs, *next;
 	unsigned int taken =
 		vhu_ring_take_plain(queue, view, burst->segs, VHU_CHAIN_MAX, max, false);
 
-	for (unsigned int i = 0; i < taken; i++) {
+	for (unsigned int left = taken; left; left--, seg = next) {
 		enum vhu_net_drop drop;
+		uint8_t *bytes;
+		uint32_t len;
 
-		if (vhu_likely(!seg->more)) {
-			drop = make_plain(view, seg, frame, head, iov);
-			seg++;
+		next = frame_of(seg, hdr_len, &bytes, &len);
+		if (vhu_likely(next != NULL)) {
+			drop = make_plain(view, seg->host, bytes, len, frame, head->bytes, iov);
 		} else {
 			const struct mould mould = { frame, head, iov };
-			const struct vhu_seg *first = seg;
-			uint32_t len;
 
-			seg = vhu_plain_end(first, &len);
-			drop = make_frame(view, first, len, (uint32_t)(seg - first), &mould);
+			next = vhu_plain_end(seg, &len);
+			drop = make_frame(view, seg, len, (uint32_t)(next - seg), &mould);
 		}
 		if (vhu_likely(drop == VHU_NET_DROP_END)) {
 			iov += frame->nr_iov;

@@ -114,11 +114,11 @@ fail:
 	return vhu_read_once(&q->fault) ? -ENOTCONN : err;
 }
 
-/* Copies one frame, need bytes with its header, into one buffer of one piece, which has room for it. */
-static VHU_ALWAYS_INLINE void fill(const struct vhu_view *view, const struct vhu_seg *seg,
-				   const struct vhu_net_frame *frame, const struct vhu_dirty *dirty)
+/* Copies one frame with its header into one buffer whose first piece has room for all of it. */
+static VHU_ALWAYS_INLINE void fill(const struct vhu_seg *seg, const struct vhu_net_frame *frame,
+				   const size_t hdr_len, const struct vhu_dirty *dirty)
 {
-	const uint32_t hdr_len = view->hdr_len, nr_buffers = 1;
+	const uint32_t nr_buffers = 1, head_len = frame->head_len;
 	uint8_t *at = seg->host;
 	uint64_t gpa = seg->gpa;
 	uint64_t first;
@@ -138,9 +138,11 @@ static VHU_ALWAYS_INLINE void fill(const struct vhu_view *view, const struct vhu
 				sizeof(second) / 2);
 	at += hdr_len;
 	gpa += hdr_len;
-	vhu_guest_store(dirty, at, gpa, frame->head, frame->head_len);
-	at += frame->head_len;
-	gpa += frame->head_len;
+	vhu_guest_store(dirty, at, gpa, frame->head, head_len);
+	if (vhu_likely(!frame->nr_iov))
+		return;
+	at += head_len;
+	gpa += head_len;
 	for (unsigned int i = 0; i < frame->nr_iov; i++) {
 		const struct iovec *iov = &frame->iov[i];
 
@@ -193,22 +195,32 @@ static unsigned int guess_buffers(struct vhu_queue *queue, const struct vhu_view
 }
 
 /*
- * The buffers from a first one on that need bytes take, of nr at most, each noted with its share; 0:
- * they are too few, or too small.
+ * Copies a frame into the buffers from seg on, of nr at most, whatever pieces they are made of, and
+ * notes each with its share. How many it takes; 0: they are too few, or too small. *ret_seg is behind
+ * them.
  */
-static unsigned int share_out(const struct vhu_seg **seg, unsigned int nr, bool mergeable,
-			      uint32_t need, struct vhu_returned *used)
+static __attribute__((noinline)) unsigned int
+fill_several(struct vhu_queue *queue, const struct vhu_view *view, const struct vhu_seg *seg,
+	     unsigned int nr, const struct vhu_net_frame *frame, struct vhu_returned *used,
+	     const struct vhu_seg **ret_seg)
 {
-	uint32_t len;
+	const struct vhu_seg *const first = seg;
+	uint32_t need = view->hdr_len + frame->len, len;
+	unsigned int n = 0;
 
-	for (unsigned int i = 0; i < nr && (mergeable || !i); i++) {
-		*seg = vhu_plain_end(*seg, &len);
-		used[i].len = vhu_min_u32(len, need);
-		need -= used[i].len;
-		if (!need)
-			return i + 1;
+	while (need && n < nr && (view->mergeable || !n)) {
+		seg = vhu_plain_end(seg, &len);
+		used[n].len = vhu_min_u32(len, need);
+		need -= used[n].len;
+		n++;
 	}
-	return 0;
+	if (view->mergeable && (need || n != 1))
+		vhu_plain_end(first, &queue->buffer_len);
+	if (need)
+		return 0;
+	fill_pieces(view, first, n, frame);
+	*ret_seg = seg;
+	return n;
 }
 
 /* Copies frames as long as the next buffers are plain and big enough; how many frames. */
@@ -217,45 +229,40 @@ static VHU_ALWAYS_INLINE unsigned int push_plain(struct vhu_queue *queue,
 						 const struct vhu_net_frame *const *frames,
 						 unsigned int nr, const struct vhu_dirty *dirty)
 {
-	const uint32_t hdr_len = view->hdr_len;
+	const size_t hdr_len = view->hdr_len;
 	struct vhu_seg segs[4 * VHU_PLAIN_MAX];
 	struct vhu_returned *used = queue->shadow + queue->nr_shadow, *end;
+	const struct vhu_net_frame *const *f = frames, *const *const frames_end = frames + nr;
 	const struct vhu_seg *seg = segs;
-	unsigned int i, nr_buffers;
 
 	end = used + vhu_ring_take_plain(queue, view, segs, VHU_ARRAY_SIZE(segs),
 					 guess_buffers(queue, view, frames, nr), true);
-	for (i = 0; i < nr && used < end; i++) {
-		const struct vhu_net_frame *frame = frames[i];
-		const struct vhu_seg *first = seg;
-		uint32_t need = hdr_len + frame->len;
+	for (; f < frames_end && used < end; f++) {
+		const struct vhu_net_frame *const frame = *f;
+		const uint32_t need = (uint32_t)hdr_len + frame->len;
+		const struct vhu_seg *next;
+		unsigned int n;
 
-		if (vhu_likely(first->len >= need)) {
+		if (vhu_likely(seg->len >= need) && vhu_likely(!seg->more)) {
 			used->len = need;
-			fill(view, first, frame, dirty);
+			fill(seg, frame, hdr_len, dirty);
 			used++;
-			if (vhu_likely(!first->more))
-				seg++;
-			else
-				seg = vhu_plain_end(first, &(uint32_t){ 0 });
+			seg++;
 			continue;
 		}
-		nr_buffers =
-			share_out(&seg, (unsigned int)(end - used), view->mergeable, need, used);
-		if (view->mergeable && nr_buffers != 1)
-			vhu_plain_end(first, &queue->buffer_len);
-		if (!nr_buffers)
+		n = fill_several(queue, view, seg, (unsigned int)(end - used), frame, used, &next);
+		if (!n)
 			break;
-		fill_pieces(view, first, nr_buffers, frame);
-		used += nr_buffers;
+		used += n;
+		seg = next;
 	}
 	if (used < end) {
 		/* too many for the frames: they are larger than the one that the guess is from */
-		if (i == nr)
+		if (f == frames_end)
 			vhu_plain_end(segs, &queue->buffer_len);
 		vhu_ring_put_back(queue, view, (unsigned int)(end - used));
 	}
-	return i;
+	return (unsigned int)(f - frames);
 }
 
 static __attribute__((noinline)) unsigned int push_logged(struct vhu_queue *queue,

@@ -8,6 +8,7 @@
 #define VHU_RING_CHAIN_H
 
 #include <base/bits.h>
+#include <base/copy.h>
 #include <ring/ring.h>
 
 /* Where descriptors of a chain are read from: the ring's table, or an indirect one. */
@@ -156,41 +157,68 @@ static VHU_ALWAYS_INLINE bool take_id(struct vhu_queue *q, const struct vhu_view
 	return true;
 }
 
-/* Where the last piece lay: the next mostly lies in the same region. */
+/* The region where the last piece lay: the next mostly lies there too. */
 struct plain_place {
 	const struct vhu_mem *mem;
 	uint64_t gpa, size;
 	uint8_t *host;
 };
 
-static __attribute__((noinline)) bool find_region(struct plain_place *p, uint64_t gpa)
+/* Apart, and without a pointer to any place: a place stays in registers. */
+static __attribute__((noinline)) const struct vhu_mem_region *find_region(const struct vhu_mem *mem,
+									  uint64_t gpa)
 {
-	p->size = UINT64_MAX;
-	p->host = vhu_mem_gpa(p->mem, gpa, &p->size);
-	p->gpa = gpa;
-	return p->host != NULL;
+	return vhu_mem_region_of(mem, gpa);
+}
+
+/* Whether [off, off + len) lies in a place and is not empty. An address below it is a huge off. */
+static VHU_ALWAYS_INLINE bool is_within(const struct plain_place *p, uint64_t off, uint32_t len)
+{
+	/* not the case if the end wraps, nor if len is 0 */
+	return off < off + len && off + len <= p->size;
 }
 
 /* False: it is empty, or does not lie in one region. */
 static VHU_ALWAYS_INLINE bool find_plain(struct plain_place *p, uint64_t gpa, uint32_t len,
 					 struct vhu_seg *ret)
 {
-	uint64_t off = gpa - p->gpa; /* wraps to huge below the region */
+	uint64_t off = gpa - p->gpa, len_and_no_more = len;
 
-	/* a length of 0 wraps too */
-	if (vhu_unlikely(off >= p->size || len - UINT64_C(1) >= p->size - off)) {
-		struct plain_place found = { .mem = p->mem };
+	if (vhu_unlikely(!is_within(p, off, len))) {
+		const struct vhu_mem_region *r = find_region(p->mem, gpa);
 
-		if (!find_region(&found, gpa) || len - UINT64_C(1) >= found.size)
+		if (!r)
 			return false;
-		*p = found;
-		off = 0;
+		p->gpa = r->gpa;
+		p->size = r->size;
+		p->host = r->host;
+		off = gpa - p->gpa;
+		if (!is_within(p, off, len))
+			return false;
 	}
 	ret->host = p->host + off;
 	ret->gpa = gpa;
-	ret->len = len;
-	ret->more = 0;
+	/* both words in one store */
+	_Static_assert(offsetof(struct vhu_seg, more) ==
+			       offsetof(struct vhu_seg, len) + sizeof(len),
+		       "the one follows the other");
+	__builtin_memcpy((uint8_t *)ret + offsetof(struct vhu_seg, len), &len_and_no_more,
+			 sizeof(len_and_no_more));
 	return true;
+}
+
+/*
+ * The beginning of a chain's piece number n will be needed soon: a header, and that of the frame. Where
+ * there are more, there is enough to do.
+ */
+static VHU_ALWAYS_INLINE void ask_for(uint8_t *host, uint32_t n, const bool write)
+{
+	if (n >= 2)
+		return;
+	if (write)
+		vhu_prefetch_write(host);
+	else
+		vhu_prefetch_read(host);
 }
 
 /*

@@ -12,6 +12,11 @@
 
 #include <ring/view.h>
 
+enum {
+	/* returned unused in one pop: each may cost VHU_STEPS_MAX, and there may be always more */
+	BAD_CHAINS = 16,
+};
+
 struct vhu_local {
 	struct vhu_memory *memory;
 	struct vhu_queue queue;
@@ -169,8 +174,7 @@ int vhu_local_pop(struct vhu_local *local, struct vhu_local_chain *ret_chain)
 		return -EPROTO;
 	if (local->taken)
 		return -EBUSY;
-	/* a guest that adds bad chains as fast as they are returned has us here for one round */
-	for (uint32_t i = 0; i < view->num; i++) {
+	for (unsigned int i = 0; i < BAD_CHAINS; i++) {
 		int got = vhu_ring_take(q, view, local->segs, VHU_CHAIN_MAX, &local->chain);
 
 		if (got < 0)

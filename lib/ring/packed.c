@@ -8,7 +8,6 @@
  */
 #include <ring/ring.h>
 
-#include <base/copy.h>
 #include <ring/chain.h>
 #include <ring/record.h>
 
@@ -208,155 +207,225 @@ uint16_t vhu_packed_retreat(uint16_t pos, uint32_t n, uint32_t num)
 	return (uint16_t)((index_of(pos) + num - n) | (~(uint32_t)pos & WRAP));
 }
 
-/* What a plain chain of several descriptors, or of a table, takes. */
-struct several {
-	uint32_t id, places, nr_segs;
+/* What is compared, or kept, at each plain chain of a burst. */
+struct way {
+	const struct vhu_view *view;
+	struct plain_place place;
+	uint64_t num;
+	uint16_t now, *stamp;
 };
 
-/* Follows one from pos on, where a descriptor is available. False: it is none, or has no end. */
-static bool follow_plain(const struct vhu_view *view, uint16_t pos, struct vhu_seg *segs,
-			 const struct several *max, bool write, struct several *ret)
+/* Notes a chain as taken, and as used with nothing written. False: its id is none, or is taken. */
+static VHU_ALWAYS_INLINE bool note(const struct way *way, uint64_t id, uint32_t places,
+				   struct vhu_returned *used)
 {
-	const uint16_t kind = write ? VHU_DESC_F_WRITE : 0;
-	const struct vhu_desc *ring = (const struct vhu_desc *)(const void *)view->ring, *table;
-	struct plain_place place = { .mem = view->mem };
-	struct vhu_desc d;
-	uint32_t n = 0, nr, left = UINT32_MAX;
-
-	read_host(ring, index_of(pos), true, &d);
-	*ret = (struct several){ .id = d.next, .places = 1 };
-	if (d.flags & VHU_DESC_F_INDIRECT) {
-		if (!enter_plain(view, &place, &d, &table, &nr) || nr > max->nr_segs)
-			return false;
-		for (; n < nr; n++) {
-			read_host(table, n, true, &d);
-			if (view->reads_only)
-				d.flags &= (uint16_t)~VHU_DESC_F_WRITE; /* see add_table() */
-			if ((d.flags & VHU_DESC_F_WRITE) != kind || d.len > left ||
-			    !find_plain(&place, d.addr, d.len, &segs[n]))
-				return false;
-			left -= d.len;
-			segs[n].more = n + 1 < nr;
-		}
-		ret->nr_segs = nr;
-		return true;
-	}
-	while (n < max->nr_segs && n < max->places) {
-		if (d.flags & VHU_DESC_F_INDIRECT || (d.flags & VHU_DESC_F_WRITE) != kind ||
-		    d.len > left || !find_plain(&place, d.addr, d.len, &segs[n]))
-			return false;
-		left -= d.len;
-		n++;
-		if (!(d.flags & VHU_DESC_F_NEXT)) {
-			*ret = (struct several){ .id = d.next, .places = n, .nr_segs = n };
-			return true;
-		}
-		segs[n - 1].more = 1;
-		pos = advance(pos, 1, view->num);
-		read_host(ring, index_of(pos), true, &d);
-	}
-	return false;
+	if (vhu_unlikely(id >= way->num) || vhu_unlikely(way->stamp[id] == way->now))
+		return false;
+	way->stamp[id] = way->now;
+	id |= (uint64_t)places << VHU_USED_PLACES_SHIFT;
+	/* both words in one store */
+	_Static_assert(sizeof(*used) == sizeof(id), "the id, and above it a length of 0");
+	__builtin_memcpy(used, &id, sizeof(id));
+	return true;
 }
 
 /*
- * Takes chains as long as they are one descriptor and the wrap counter stays: a loop that keeps to
- * its registers.
+ * Follows a chain from its first descriptor on, whose flags have been judged, through max of them at
+ * most. The number of its pieces, which is that of its descriptors; 0: it is not plain, or too long.
  */
-static __attribute__((noinline)) unsigned int take_singles(struct vhu_queue *q,
-							   const struct vhu_view *view,
-							   struct vhu_seg *segs, unsigned int max,
-							   uint16_t wanted)
+static VHU_ALWAYS_INLINE uint32_t follow_several(struct way *way, const struct vhu_packed_desc *d,
+						 uint32_t max, struct vhu_seg *seg,
+						 const bool write, uint64_t *ret_id)
 {
-	const uint16_t any = VHU_DESC_F_NEXT | VHU_DESC_F_WRITE | VHU_DESC_F_INDIRECT |
-			     VHU_DESC_F_AVAIL | VHU_DESC_F_USED;
-	const struct vhu_packed_desc *d = view->ring + index_of(q->avail_pos);
-	struct plain_place place = { .mem = view->mem };
-	struct vhu_returned *used = q->shadow + q->nr_shadow;
-	uint16_t *stamp = q->stamp, now = q->now;
-	const uint32_t num = view->num;
-	unsigned int n;
+	const struct vhu_packed_desc *const end = way->view->ring + way->num;
+	uint32_t flags = VHU_DESC_F_NEXT, left = UINT32_MAX;
 
-	for (n = 0; n < max; n++, d++) {
+	for (uint32_t n = 0; n < max; n++) {
 		const uint64_t *word = (const uint64_t *)(const void *)d;
-		uint64_t rest;
-		/* acquire, pairs with the driver's store to the flags: the rest before those */
-		uint32_t flags = vhu_load_acquire(&d->flags), id;
+		const uint64_t rest = vhu_read_once(&word[1]);
+		const uint32_t len = (uint32_t)rest;
 
-		if ((flags & any) != wanted) {
-			q->dry = (flags ^ wanted) & (VHU_DESC_F_AVAIL | VHU_DESC_F_USED);
-			break;
+		if (n) {
+			flags = (uint32_t)(rest >> 48);
+			if ((flags & (VHU_DESC_F_INDIRECT | VHU_DESC_F_WRITE)) !=
+			    (write ? VHU_DESC_F_WRITE : 0u))
+				return 0;
 		}
-		rest = vhu_read_once(&word[1]);
-		id = (uint16_t)(rest >> 32);
-		if (vhu_unlikely(id >= num) || vhu_unlikely(stamp[id] == now) ||
-		    vhu_unlikely(
-			    !find_plain(&place, vhu_read_once(&word[0]), (uint32_t)rest, &segs[n])))
-			break;
-		if (wanted & VHU_DESC_F_WRITE)
-			vhu_prefetch_write(segs[n].host);
-		else
-			vhu_prefetch_read(segs[n].host);
-		stamp[id] = now;
-		used[n] = (struct vhu_returned){ .id = id | 1 << VHU_USED_PLACES_SHIFT };
+		if (len > left || !find_plain(&way->place, vhu_read_once(&word[0]), len, &seg[n]))
+			return 0;
+		left -= len;
+		ask_for(seg[n].host, n, write);
+		if (!(flags & VHU_DESC_F_NEXT)) {
+			*ret_id = (uint16_t)(rest >> 32);
+			return n + 1;
+		}
+		seg[n].more = 1;
+		d = d + 1 == end ? way->view->ring : d + 1;
 	}
-	q->nr_shadow += n;
-	q->avail_pos = advance(q->avail_pos, n, num);
-	return n;
+	return 0;
 }
 
-/* Takes one plain chain that is not. False: there is none. */
-static bool take_several(struct vhu_queue *q, const struct vhu_view *view, struct vhu_seg *segs,
-			 const struct several *max, bool write, struct several *ret)
+/* The same for a table, named by a descriptor whose flags have been judged. */
+static VHU_ALWAYS_INLINE uint32_t follow_table(struct way *way, const struct vhu_packed_desc *d,
+					       uint32_t max, struct vhu_seg *seg, const bool write,
+					       uint64_t *ret_id)
 {
-	uint16_t pos = q->avail_pos;
+	/* see add_table() */
+	const uint16_t any = way->view->reads_only ? 0 : VHU_DESC_F_WRITE;
+	const uint16_t wanted = write ? any : 0;
+	const struct vhu_desc *table;
+	uint32_t nr, left = UINT32_MAX;
+	struct vhu_desc e;
 
-	if (!is_available(vhu_load_acquire(&view->ring[index_of(pos)].flags), pos) ||
-	    !follow_plain(view, pos, segs, max, write, ret) || ret->id >= view->num ||
-	    q->stamp[ret->id] == q->now)
-		return false;
-	q->stamp[ret->id] = q->now;
-	q->shadow[q->nr_shadow++] =
-		(struct vhu_returned){ .id = ret->id | ret->places << VHU_USED_PLACES_SHIFT };
-	q->avail_pos = advance(pos, ret->places, view->num);
-	return true;
+	read_host((const struct vhu_desc *)(const void *)d, 0, true, &e);
+	*ret_id = e.next;
+	e.flags = VHU_DESC_F_INDIRECT;
+	if (!enter_plain(way->view, &way->place, &e, &table, &nr) || nr > max)
+		return 0;
+	for (uint32_t n = 0; n < nr; n++) {
+		read_host(table, n, true, &e);
+		if ((e.flags & any) != wanted || e.len > left ||
+		    !find_plain(&way->place, e.addr, e.len, &seg[n]))
+			return 0;
+		left -= e.len;
+		ask_for(seg[n].host, n, write);
+		seg[n].more = n + 1 < nr;
+	}
+	return nr;
+}
+
+/*
+ * Takes chains from d on as long as they are one descriptor: a loop that keeps to its registers. The
+ * number of them; if less than max, *ret_odd is in what the next one's flags differ from wanted.
+ */
+static VHU_ALWAYS_INLINE uint32_t take_singles(struct way *way, const struct vhu_packed_desc *d,
+					       uint32_t max, struct vhu_seg *seg,
+					       struct vhu_returned *used, uint32_t wanted,
+					       const bool write, uint32_t *ret_odd)
+{
+	const uint32_t any = VHU_DESC_F_NEXT | VHU_DESC_F_WRITE | VHU_DESC_F_INDIRECT |
+			     VHU_DESC_F_AVAIL | VHU_DESC_F_USED;
+	const struct vhu_packed_desc *const first = d, *const end = d + max;
+	uint32_t flags = wanted;
+
+	for (; d < end; d++, seg++, used++) {
+		const uint64_t *word = (const uint64_t *)(const void *)d;
+		uint64_t rest;
+		uint8_t *host;
+
+		/* acquire, pairs with the driver's store to the flags: the rest before those */
+		flags = vhu_load_acquire(&d->flags) & any;
+		if (flags != wanted)
+			break;
+		rest = vhu_read_once(&word[1]);
+		if (vhu_unlikely(
+			    !find_plain(&way->place, vhu_read_once(&word[0]), (uint32_t)rest, seg)))
+			break;
+		host = seg->host;
+		if (!note(way, (uint16_t)(rest >> 32), 1, used))
+			break;
+		ask_for(host, 0, write);
+	}
+	*ret_odd = flags ^ wanted;
+	return (uint32_t)(d - first);
+}
+
+/* How much may be taken. */
+struct room {
+	uint32_t chains, places, pieces;
+};
+
+static VHU_ALWAYS_INLINE void spend(struct room *room, uint32_t chains, uint32_t places,
+				    uint32_t pieces)
+{
+	room->chains -= chains;
+	room->places -= places;
+	room->pieces -= pieces;
+}
+
+/*
+ * Takes the chain that begins at d, which is more than one descriptor, or something else: odd is from
+ * take_singles(). The number of its pieces; 0: it is not plain, or there is no room for it.
+ */
+static VHU_ALWAYS_INLINE uint32_t take_several(struct way *way, const struct vhu_packed_desc *d,
+					       uint32_t odd, const struct room *room,
+					       struct vhu_seg *seg, struct vhu_returned *used,
+					       const bool write, uint32_t *ret_places)
+{
+	uint32_t nr;
+	uint64_t id;
+
+	if (odd == VHU_DESC_F_NEXT) {
+		nr = follow_several(way, d, vhu_min_u32(room->places, room->pieces), seg, write,
+				    &id);
+		*ret_places = nr;
+	} else if (odd == (VHU_DESC_F_INDIRECT | (write ? VHU_DESC_F_WRITE : 0))) {
+		nr = follow_table(way, d, room->pieces, seg, write, &id);
+		*ret_places = 1;
+	} else {
+		return 0;
+	}
+	return nr && note(way, id, *ret_places, used) ? nr : 0;
+}
+
+static VHU_ALWAYS_INLINE unsigned int take_plain(struct vhu_queue *q, const struct vhu_view *view,
+						 struct vhu_seg *seg, struct room room,
+						 const bool write)
+{
+	struct way way = { .view = view,
+			   .place.mem = view->mem,
+			   .num = view->num,
+			   .now = q->now,
+			   .stamp = q->stamp };
+	struct vhu_returned *const first = q->shadow + q->nr_shadow, *used = first;
+	uint32_t i = index_of(q->avail_pos), odd, run, places, nr;
+	/* the flags of a chain of one descriptor */
+	uint32_t wanted = (write ? VHU_DESC_F_WRITE : 0) |
+			  (q->avail_pos & WRAP ? VHU_DESC_F_AVAIL : VHU_DESC_F_USED);
+
+	while (room.chains && room.places && room.pieces) {
+		run = vhu_min_u32(vhu_min_u32(room.chains, room.pieces),
+				  vhu_min_u32(room.places, view->num - i));
+		nr = take_singles(&way, &view->ring[i], run, seg, used, wanted, write, &odd);
+		spend(&room, nr, nr, nr);
+		used += nr;
+		seg += nr;
+		i += nr;
+		if (nr < run) {
+			nr = take_several(&way, &view->ring[i], odd, &room, seg, used, write,
+					  &places);
+			q->dry = odd & (VHU_DESC_F_AVAIL | VHU_DESC_F_USED);
+			if (!nr)
+				break;
+			spend(&room, 1, places, nr);
+			used++;
+			seg += nr;
+			i += places;
+		}
+		if (i >= view->num) {
+			i -= view->num;
+			wanted ^= VHU_DESC_F_AVAIL | VHU_DESC_F_USED;
+		}
+	}
+	q->avail_pos = (uint16_t)(i | (wanted & VHU_DESC_F_AVAIL ? WRAP : 0));
+	q->nr_shadow = (uint32_t)(used - q->shadow);
+	q->any_writable |= write && used != first;
+	return (unsigned int)(used - first);
 }
 
 unsigned int vhu_packed_take_plain(struct vhu_queue *q, const struct vhu_view *view,
 				   struct vhu_seg *segs, unsigned int nr_segs, unsigned int max,
 				   bool write)
 {
-	/* what is not published yet cannot be available again */
-	struct several left = {
+	const struct room room = {
+		.chains = max,
+		/* what is not published yet cannot be available again */
 		.places = view->num - distance(q->used_pos, q->avail_pos, view->num),
-		.nr_segs = nr_segs,
+		.pieces = nr_segs,
 	};
-	struct several took;
-	unsigned int n = 0;
 
-	while (n < max && left.nr_segs && left.places) {
-		uint16_t pos = q->avail_pos;
-		uint32_t run = vhu_min_u32(view->num - index_of(pos), left.places), nr;
-
-		run = vhu_min_u32(run, vhu_min_u32(max - n, left.nr_segs));
-		nr = take_singles(q, view, segs, run,
-				  (uint16_t)((write ? VHU_DESC_F_WRITE : 0) |
-					     (pos & WRAP ? VHU_DESC_F_AVAIL : VHU_DESC_F_USED)));
-		took = (struct several){ .places = nr, .nr_segs = nr };
-		n += nr;
-		if (nr < run) {
-			segs += nr;
-			left.places -= nr;
-			left.nr_segs -= nr;
-			if (q->dry || !take_several(q, view, segs, &left, write, &took))
-				break;
-			n++;
-		}
-		segs += took.nr_segs;
-		left.places -= took.places;
-		left.nr_segs -= took.nr_segs;
-	}
-	q->any_writable |= write && n;
-	return n;
+	return write ? take_plain(q, view, segs, room, true) :
+		       take_plain(q, view, segs, room, false);
 }
 
 /* What makes a descriptor used, 2.8.1; and whether anything was written to its buffer, 2.8.3. */
@@ -385,31 +454,58 @@ static void store_first(const struct vhu_view *view, uint16_t pos, const struct 
 			  (uint16_t)used_flags(pos & WRAP, e->len));
 }
 
-/* Used descriptors from a position on, which the driver does not look at yet, 2.8.4. Where they end. */
-static VHU_ALWAYS_INLINE uint16_t store_behind(const struct vhu_view *view, uint16_t pos,
-					       const struct vhu_returned *e,
-					       const struct vhu_returned *end,
-					       const struct vhu_dirty *log, const bool only_count)
+/* Used descriptors from a position on, which the driver does not look at yet, 2.8.4. */
+static void store_behind(const struct vhu_view *view, uint16_t pos, const struct vhu_returned *e,
+			 const struct vhu_returned *end)
 {
-	uint64_t flags = (uint64_t)used_flags(pos & WRAP, 0) << 48;
-	struct vhu_packed_desc *ring = view->ring;
-	const uint32_t num = view->num;
-	uint32_t i = index_of(pos);
-
 	for (; e < end; e++) {
-		uint64_t *word = (uint64_t *)(void *)&ring[i];
-		uint64_t value = flags | (uint64_t)(uint16_t)e->id << 32 | e->len;
+		uint32_t i = index_of(pos);
+		uint64_t *word = (uint64_t *)(void *)&view->ring[i];
+		uint64_t value = (uint64_t)used_flags(pos & WRAP, e->len) << 48 |
+				 (uint64_t)(uint16_t)e->id << 32 | e->len;
 
-		value |= (uint64_t)(e->len != 0) << (48 + 1); /* VHU_DESC_F_WRITE */
-		if (!only_count)
-			vhu_guest_store64(log, &word[1], desc_gpa(view, i) + sizeof(*word), value);
-		i += e->id >> VHU_USED_PLACES_SHIFT;
-		if (vhu_unlikely(i >= num)) {
-			i -= num;
-			flags ^= (uint64_t)used_flags(true, 0) << 48;
+		vhu_guest_store64(view->log_used, &word[1], desc_gpa(view, i) + sizeof(*word),
+				  value);
+		pos = advance(pos, e->id >> VHU_USED_PLACES_SHIFT, view->num);
+	}
+}
+
+/* The same of nr chains of one place each, where nothing is logged. */
+static void store_singles(const struct vhu_view *view, uint16_t pos, const struct vhu_returned *e,
+			  uint32_t nr)
+{
+	uint32_t i = index_of(pos), part = vhu_min_u32(nr, view->num - i);
+	bool wrap = pos & WRAP;
+
+	for (; nr; nr -= part, part = nr, i = 0, wrap = !wrap) {
+		uint64_t *word = (uint64_t *)(void *)&view->ring[i] + 1;
+		const struct vhu_returned *const end = e + part;
+		/* the number of places comes to lie where the flags have to be, and is 1 */
+		const uint64_t flags = (uint64_t)(used_flags(wrap, 0) ^ 1) << 48;
+
+		for (; e < end; e++, word += 2) {
+			uint64_t value;
+
+			__builtin_memcpy(&value, e, sizeof(value));
+			value = (value << 32 | value >> 32) ^ flags;
+			if (e->len)
+				value |= (uint64_t)VHU_DESC_F_WRITE << 48;
+			vhu_guest_store64(NULL, word, 0, value);
 		}
 	}
-	return (uint16_t)(i | (flags ? WRAP : 0));
+}
+
+/* How many places all that was returned takes. */
+static uint32_t places_returned(const struct vhu_queue *q, const struct vhu_view *view)
+{
+	uint32_t sum = 0;
+
+	if (vhu_likely(!q->inflight))
+		return distance(q->committed, q->avail_pos, view->num);
+	/* some may be from an earlier life of the ring: avail_pos did not move for them */
+	for (uint32_t i = 0; i < q->nr_shadow; i++)
+		sum += q->shadow[i].id >> VHU_USED_PLACES_SHIFT;
+	return sum;
 }
 
 /*
@@ -419,18 +515,18 @@ static VHU_ALWAYS_INLINE uint16_t store_behind(const struct vhu_view *view, uint
 void vhu_packed_publish(struct vhu_queue *q, const struct vhu_view *view)
 {
 	const struct vhu_returned *first = q->shadow, *end = first + q->nr_shadow;
-	uint16_t start = q->used_pos;
+	const uint32_t places = places_returned(q, view);
+	uint16_t start = q->used_pos, second;
 
+	q->used_pos = advance(start, places, view->num);
 	if (one_stands_for_all(q, view)) {
-		q->used_pos = store_behind(view, start, first, end, NULL, true);
 		first = end - 1;
 	} else {
-		q->used_pos = advance(start, first->id >> VHU_USED_PLACES_SHIFT, view->num);
-		if (vhu_likely(!view->log_used))
-			q->used_pos = store_behind(view, q->used_pos, first + 1, end, NULL, false);
+		second = advance(start, first->id >> VHU_USED_PLACES_SHIFT, view->num);
+		if (vhu_likely(places == q->nr_shadow && !view->log_used))
+			store_singles(view, second, first + 1, q->nr_shadow - 1);
 		else
-			q->used_pos = store_behind(view, q->used_pos, first + 1, end,
-						   view->log_used, false);
+			store_behind(view, second, first + 1, end);
 	}
 	store_first(view, start, first);
 }

@@ -5,7 +5,6 @@
  */
 #include <ring/ring.h>
 
-#include <base/copy.h>
 #include <ring/chain.h>
 #include <ring/record.h>
 
@@ -125,6 +124,7 @@ static unsigned int follow_plain(const struct vhu_view *view, uint32_t head, str
 		    d.len > left || !find_plain(&place, d.addr, d.len, &segs[n]))
 			return 0;
 		left -= d.len;
+		ask_for(segs[n].host, n, write);
 		if (!(d.flags & VHU_DESC_F_NEXT))
 			return n + 1;
 		segs[n].more = 1;
@@ -164,10 +164,7 @@ static __attribute__((noinline)) unsigned int take_singles(struct vhu_queue *q,
 		    vhu_unlikely(
 			    !find_plain(&place, vhu_read_once(&word[0]), (uint32_t)rest, &segs[n])))
 			break;
-		if (kind)
-			vhu_prefetch_write(segs[n].host);
-		else
-			vhu_prefetch_read(segs[n].host);
+		ask_for(segs[n].host, 0, kind != 0);
 		stamp[id] = now;
 		used[n] = (struct vhu_returned){ .id = id };
 	}

@@ -6,6 +6,7 @@
 frames pass without the VMM, a switch that dies and comes back, foreign backends, the guest's end."""
 
 import os
+import re
 import sys
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
@@ -17,24 +18,30 @@ TESTPMD = "10.9.1.2"
 CTL = "/tmp/switch.ctl"
 
 
+def has_kvm(host):
+    host.ready()
+    return host.run("dmesg | grep -i 'kvm.*enabled' | tail -n 1")
+
+
 def start_switch(host):
+    """Its port b is a client: the VMM listens."""
     host.background("echo $$ >/tmp/switch.pid; exec vhu switch --port a=vhost-user:/tmp/a.sock,queues=2 "
-                    "--port b=vhost-user:/tmp/b.sock --ctl %s" % CTL, "switch")
+                    "--port b=vhost-user:/tmp/b.sock,client --ctl %s" % CTL, "switch")
     wait_for("the switch in the outer guest",
              lambda: host.try_run("vhu ctl --socket %s show ports" % CTL)[0] == 0, 30, 0.1)
 
 
-def both_have_booted(a, b):
-    boot(a, b)
-    found = a.run("nproc; ls /sys/class/net/eth0/queues | wc -l").split()
-    if found != ["2", "4"]:
-        raise Failure("CPUs and queues of a: %s" % found)
-    if b.run("dmesg | grep -c 'Booting paravirtualized kernel on KVM'") != "1":
-        raise Failure("b has not found KVM")
-    agreed = {guest: features_of(guest) for guest in (a, b)}
-    # virtio 1.2, 6: bit 34 is RING_PACKED, bit 32 VERSION_1
-    if agreed[a][32] + agreed[a][34] + agreed[b][32] + agreed[b][34] != "1011":
-        raise Failure("a agreed on %s, b on %s" % (agreed[a], agreed[b]))
+def has_booted(guest, loader, queues, packed):
+    boot(guest)
+    found = guest.run("cat /proc/sys/kernel/bootloader_type; ls /sys/class/net/eth0/queues | wc -l; "
+                      "dmesg | grep -c 'Booting paravirtualized kernel on KVM'").split()
+    if found != [str(loader), str(2 * queues), "1"]:
+        raise Failure("loader, queues, KVM: %s" % found)
+    # virtio 1.2, 6: bit 32 is VERSION_1, bit 34 RING_PACKED
+    features = features_of(guest)
+    if features[32] + features[34] != "1" + "01"[packed]:
+        raise Failure("agreed on %s" % features)
+    return "%s CPUs" % guest.run("nproc")
 
 
 def features_of(guest):
@@ -67,6 +74,31 @@ def frames_pass_without_the_vmm(a, b):
     if frames < 500 or messages < 50 or exits["a"] + exits["b"] > 20:
         raise Failure(said)
     return said
+
+
+def vectors_move_under_traffic(a):
+    """Each vector of a's device is sent to one CPU, then the other, while frames flow: Linux writes to
+    the table of MSI-X for it, masked in between. An interrupt that is lost would end the traffic."""
+    a.background("iperf3 -c %s -n 24M" % B, "moving")
+    moved = a.run("vectors=$(grep virtio0- /proc/interrupts | cut -d : -f 1); n=0; "
+                  "until [ -s /tmp/moving.status ]; do n=$((n + 1)); for v in $vectors; do "
+                  "echo $((1 + n % 2)) >/proc/irq/$v/smp_affinity 2>/dev/null; done; done; echo $n", 120)
+    status, said = a.output("moving")
+    if status or int(moved) < 2:
+        raise Failure("%s moves, iperf3 ended with %d: %s" % (moved, status, said))
+    ping(a, B)
+    return "%s times; %.0f Mbit/s" % (moved, iperf_mbit(said))
+
+
+def queue_pairs_come_and_go(a):
+    """The control queue: fewer pairs, more, promiscuous, other addresses."""
+    for pairs in (1, 2, 1, 2):
+        a.run("ethtool -L eth0 combined %d" % pairs)
+        ping(a, B)
+    a.run("ip link set eth0 promisc on && ip link set eth0 promisc off")
+    a.run("ip link set eth0 down && ip link set eth0 address 52:54:00:00:0a:0a && "
+          "ip link set eth0 up && ip addr show dev eth0 | grep -q 52:54:00:00:0a:0a")
+    return ping(a, B)
 
 
 def carrier(guest):
@@ -113,7 +145,8 @@ def guest_ends(guest, command):
 
 
 def testpmd_answers(host):
-    """Pings, and testpmd's driver for vhost-user as the backend that turns them round."""
+    """Pings, and testpmd's driver for vhost-user as the backend that turns them round; the guest's
+    memory is of huge pages."""
     if host.try_run("test -x /bin/dpdk-testpmd")[0]:
         raise Skip("no dpdk-testpmd here")
     host.run("mkdir -p /var/run && mkfifo /tmp/testpmd.in")
@@ -124,8 +157,9 @@ def testpmd_answers(host):
                     "--total-num-mbufs=2048 --forward-mode=icmpecho --auto-start --no-lsc-interrupt "
                     "<>/tmp/testpmd.in", "testpmd")
     wait_for("testpmd's socket", lambda: host.try_run("test -S /tmp/t.sock")[0] == 0, 60, 0.2)
+    host.run("echo 96 >/proc/sys/vm/nr_hugepages")
     guest = VmGuest(host, 0, ["--net vhost-user:/tmp/t.sock,mac=52:54:00:00:01:01"],
-                    "10.9.1.1/24")
+                    "10.9.1.1/24", args="--huge")
     boot(guest)
     if guest.run("cat /sys/class/net/eth0/address") != "52:54:00:00:01:01":
         raise Failure("the device has another MAC address")
@@ -135,7 +169,7 @@ def testpmd_answers(host):
     return said
 
 
-def disk_is_read_and_written(host):
+def disk_is_read_and_written(host, told):
     """A block device whose backend is QEMU's storage daemon, and whose interrupts are a pin's: what is
     written is there afterwards."""
     if host.try_run("test -x /bin/qemu-storage-daemon")[0]:
@@ -147,7 +181,7 @@ def disk_is_read_and_written(host):
                     "addr.type=unix,addr.path=/tmp/d.sock", "storage")
     wait_for("the storage daemon's socket",
              lambda: host.try_run("test -S /tmp/d.sock")[0] == 0, 60, 0.2)
-    guest = VmGuest(host, 1, ["--blk vhost-user:/tmp/d.sock,queues=1"], append="pci=nomsi")
+    guest = VmGuest(host, 1, ["--blk vhost-user:/tmp/d.sock,queues=1"], append="pci=nomsi", args="--trace walk")
     boot(guest)
     guest.run("insmod /vm/virtio_blk.ko")
     guest.run("grep -q 'IO-APIC .*virtio' /proc/interrupts")
@@ -158,25 +192,64 @@ def disk_is_read_and_written(host):
         raise Failure("read: %s, there is: %s" % (seen, there))
     guest.run("dd if=/dev/urandom of=/dev/vda bs=64k count=64 seek=32 conv=fsync 2>/dev/null")
     written = guest.run("echo 3 >/proc/sys/vm/drop_caches; sha256sum </dev/vda")
-    guest_ends(guest, "poweroff -f")
+    guest.signal("TERM")
+    status, said = guest.ended()
+    guest.stop()
+    told.append(said)
+    if status:
+        raise Failure("ended by SIGTERM with %d: %s" % (status, said))
     there = host.run("kill $(cat /tmp/disk.pid); sha256sum </tmp/disk")
     if written != there or written == seen:
         raise Failure("written: %s, there is: %s" % (written, there))
 
 
+# Stations in their order, whatever another thread said in between.
+DOORBELL = (r"exit +mmio \S+ = 0$", r"bus +blk0: ", r"register +blk0 +notify = 0", r"kick +blk0 +queue 0",
+            r"call +blk0 +queue 0", r"interrupt +blk0 +line \d+ high")
+DRIVER_OK = (r"exit +mmio \S+ = 0xf$", r"bus +blk0: ", r"register +blk0 +device_status = 0xf",
+             r"status +blk0 +0xf, was 0xb", r"start +blk0 ", r"enter$", r"message +blk0 +-> SET_VRING_ADDR",
+             r"message +blk0 +-> SET_VRING_KICK", r"running +blk0 +1 rings")
+
+
+def is_walked(lines, walk):
+    for station in walk:
+        while lines and not re.search(station, lines[0]):
+            del lines[0]
+        if not lines:
+            return False
+    return True
+
+
+def walks_are_told(told):
+    """--trace walk: of a doorbell, and of the status write that started the device."""
+    lines = told.splitlines()
+    for name, walk in (("doorbell", DOORBELL), ("status write", DRIVER_OK)):
+        begins = [i for i, line in enumerate(lines) if re.search(walk[0], line)]
+        if not any(is_walked(lines[begin:begin + 100], walk) for begin in begins):
+            raise Failure("no walk of a %s: %s" % (name, "\n".join(lines[-30:])))
+
+
 def test(tap):
     host = VmHost()
-    tap.case("outer_guest_has_kvm", host.ready)
-    start_switch(host)
-    a = VmGuest(host, 0, ["--net vhost-user:/tmp/a.sock,queues=2"], A + "/24", smp=2)
+    tap.case("outer_guest_has_kvm", has_kvm, host)
+    a = VmGuest(host, 0, ["--net vhost-user:/tmp/a.sock,queues=2,reconnect"], A + "/24", smp=2)
     has_pvh = host.try_run("test -s " + PVH_KERNEL)[0] == 0
-    b = VmGuest(host, 1, ["--net vhost-user:/tmp/b.sock,packed"], B + "/24",
+    b = VmGuest(host, 1, ["--net vhost-user:/tmp/b.sock,packed,server"], B + "/24",
                 kernel=PVH_KERNEL if has_pvh else KERNEL)
-    tap.case("linux_boots_by_bzimage_and_by_pvh", both_have_booted, a, b)
+    start_switch(host)
+    # what Linux says of its loader: one without a number; that of PVH
+    tap.case("linux_boots_by_bzimage", has_booted, a, 0xff, 2, False)
+    if has_pvh:
+        tap.case("linux_boots_by_pvh", has_booted, b, 0xb0, 1, True)
+    else:
+        tap.skip("linux_boots_by_pvh", "nobody here unpacks this kernel (lz4?)")
+        boot(b)
     tap.case("ping_from_a_to_b", ping, a, B)
     tap.case("ping_from_b_to_a", ping, b, A, 1400)
     iperf_server(b)
     tap.case("frames_pass_without_the_vmm", frames_pass_without_the_vmm, a, b)
+    tap.case("vectors_move_under_traffic", vectors_move_under_traffic, a)
+    tap.case("queue_pairs_come_and_go", queue_pairs_come_and_go, a)
     tap.case("file_keeps_its_sha256", transfer, b, a, A, 1)
     tap.case("link_goes_down_with_the_switch", switch_dies, host, a, b)
     tap.case("split_rings_go_on_with_the_next_switch", split_rings_go_on, a)
@@ -185,7 +258,10 @@ def test(tap):
     tap.case("power_off_ends_it_with_0", guest_ends, a, "poweroff -f")
     tap.case("reboot_ends_it_with_0", guest_ends, b, "reboot -f")
     tap.case("testpmd_as_the_backend", testpmd_answers, host)
-    tap.case("disk_of_a_storage_daemon", disk_is_read_and_written, host)
+    told = []
+    tap.case("disk_of_a_storage_daemon", disk_is_read_and_written, host, told)
+    if told:
+        tap.case("walks_are_told", walks_are_told, told[0])
 
 
 if __name__ == "__main__":

@@ -276,6 +276,48 @@ static void a_ring_of_an_earlier_run_is_not_told_again(void **state)
 	scene_free(scene);
 }
 
+static enum liar_verdict leave_while_stopped(void *arg, struct liar *liar,
+					     const struct vhu_msg *msg)
+{
+	unsigned int *seen = arg;
+
+	if (msg->hdr.request != VHU_GET_VRING_BASE || ++*seen != 2)
+		return LIAR_PROPER;
+	liar_hang_up(liar);
+	return LIAR_HANDLED;
+}
+
+/* One of the three had told where its ring stood, the others had not. */
+static void a_backend_that_leaves_while_a_queue_joins_is_followed_where_that_can_be(void **state)
+{
+	(void)state;
+	for (unsigned int packed = 0; packed < 2; packed++) {
+		const struct nic_options options = { .net = { .queue_pairs = 2,
+							      .packed = packed } };
+		struct scene *scene = scene_up(&options, NULL);
+		struct nic *nic = &scene->nic;
+		unsigned int seen = 0;
+
+		nic_negotiate(nic);
+		nic_make_rings(nic, 2);
+		nic->guest.queue[3].is_enabled = false;
+		guest_driver_ok(&nic->guest);
+		guest_until(&nic->guest, scene->liar.ring[2].started);
+		for (unsigned int i = 0; i < 50; i++)
+			guest_pump(&nic->guest);
+		scene->liar.lie = leave_while_stopped;
+		scene->liar.lie_arg = &seen;
+		guest_enable(&nic->guest, 3);
+		guest_until(&nic->guest, nic->guest.needs_resets || scene->liar.ring[3].started);
+		assert_int_equal(nic->guest.needs_resets, packed);
+		guest_reset(&nic->guest);
+		nic_start(nic, 2);
+		guest_until(&nic->guest, scene->liar.ring[3].started);
+		assert_int_equal(nic->guest.needs_resets, packed);
+		scene_free(scene);
+	}
+}
+
 static void waiting_for_a_backend_of_no_use_says_why(void **state)
 {
 	static const struct {
@@ -445,6 +487,8 @@ int main(void)
 		cmocka_unit_test(a_start_that_is_cut_off_is_made_with_the_next),
 		cmocka_unit_test(a_backend_that_can_less_than_the_guest_goes_by_needs_a_reset),
 		cmocka_unit_test(a_ring_of_an_earlier_run_is_not_told_again),
+		cmocka_unit_test(
+			a_backend_that_leaves_while_a_queue_joins_is_followed_where_that_can_be),
 		cmocka_unit_test(waiting_for_a_backend_of_no_use_says_why),
 		cmocka_unit_test(options_that_cannot_be_are_refused),
 		cmocka_unit_test(masked_calls_are_kept_by_the_backend_and_none_is_lost),

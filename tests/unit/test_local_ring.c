@@ -356,6 +356,36 @@ static void a_chain_that_cannot_be_is_returned_unused(void **state)
 	bed_free(&bed);
 }
 
+static void bad_chains_without_end_are_returned_a_few_at_a_time(void **state)
+{
+	struct vhu_local_chain chain;
+	struct vhu_queue_stats stats;
+	struct vhu_local_ring ring;
+	struct bed bed;
+	uint8_t *avail;
+	uint64_t last = 0;
+
+	(void)state;
+	bed_new(&bed, 0, 1024);
+	ring = describe(&bed);
+	avail = vhu_memory_ptr(bed.memory, ring.addr.avail_gpa, 4);
+	/* each is a loop */
+	for (unsigned int i = 0; i < 1024; i++) {
+		put_desc(vhu_memory_ptr(bed.memory, ring.addr.desc_gpa + 16 * i, 16), GPA, 16, 1,
+			 (uint16_t)i, false);
+		rdev_set16(avail, 4 + 2 * i, (uint16_t)i);
+	}
+	rdev_set16(avail, 2, 1024);
+	while (last < 1024) {
+		assert_int_equal(vhu_local_pop(bed.local, &chain), 0);
+		vhu_queue_stats(vhu_local_queue(bed.local), &stats);
+		assert_in_range(stats.bad_chains - last, 1, 64);
+		last = stats.bad_chains;
+		assert_true(vhu_queue_arm(vhu_local_queue(bed.local)) == (last < 1024));
+	}
+	bed_free(&bed);
+}
+
 static void a_ring_that_cannot_be_followed_is_broken_until_it_is_started_anew(void **state)
 {
 	struct vhu_local_chain chain;
@@ -457,6 +487,7 @@ int main(void)
 		cmocka_unit_test(the_driver_is_called_when_it_asked),
 		cmocka_unit_test(nothing_is_served_where_no_ring_can_be),
 		cmocka_unit_test(a_chain_that_cannot_be_is_returned_unused),
+		cmocka_unit_test(bad_chains_without_end_are_returned_a_few_at_a_time),
 		cmocka_unit_test(a_ring_that_cannot_be_followed_is_broken_until_it_is_started_anew),
 		cmocka_unit_test(a_ring_full_of_nonsense_is_survived),
 	};

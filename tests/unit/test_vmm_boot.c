@@ -195,6 +195,20 @@ static void bzimage_goes_lower_when_there_is_less_memory(void **state)
 	assert_int_equal(load_linux(b), 0);
 }
 
+/* Their file cannot be written, only mapped. */
+static void huge_pages_are_loaded_into_as_well(void **state)
+{
+	struct bench *b = *state;
+
+	vhu_memory_free(b->memory);
+	assert_int_equal(vhu_memory_new(&b->memory), 0);
+	if (vhu_memory_add(b->memory, 0, 32 * MIB, VHU_MEMORY_HUGE))
+		skip(); /* none are free here */
+	linux_image(b);
+	assert_int_equal(load_linux(b), 0);
+	assert_memory_equal(vhu_memory_ptr(b->memory, 16 * MIB, CODE), b->image + SETUP, CODE);
+}
+
 static void page_tables_map_four_gib_to_themselves(void **state)
 {
 	struct bench *b = *state;
@@ -736,6 +750,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		T(bzimage_is_where_it_wants_to_be),
 		T(bzimage_goes_lower_when_there_is_less_memory),
+		T(huge_pages_are_loaded_into_as_well),
 		T(page_tables_map_four_gib_to_themselves),
 		T(descriptors_are_what_the_entry_needs),
 		T(memory_map_is_the_machines),
