@@ -282,23 +282,27 @@ def output_waits_for_a_slow_reader_and_is_not_lost():
     check(got == bytes(97 + i % 26 for i in range(20000)), "20000 bytes became", len(got))
 
 
+def fill(fd):
+    os.set_blocking(fd, False)
+    try:
+        while True:
+            os.write(fd, b"." * 4096)
+    except BlockingIOError:
+        pass
+    os.set_blocking(fd, True)
+
+
 @test
 def a_reader_that_never_reads_does_not_hold_it_up():
     need_kvm()
-    ours, theirs = os.pipe()
-    os.set_blocking(theirs, False)
-    try:
-        while True:
-            os.write(theirs, b"." * 4096)
-    except BlockingIOError:
-        pass
-    os.set_blocking(theirs, True)
-    process = start(*BOOT, stdin=subprocess.DEVNULL, stdout=theirs)
-    check(process.wait(20 * PATIENCE) == 0, "status", process.returncode)
-    process = start(*BOOT, "--json", stdin=subprocess.DEVNULL, stdout=theirs, stderr=theirs)
-    check(process.wait(20 * PATIENCE) == 0, "status with --json", process.returncode)
-    os.close(theirs)
-    os.close(ours)
+    for ours, theirs in (os.pipe(), (sock.detach() for sock in socket.socketpair())):
+        fill(theirs)
+        process = start(*BOOT, stdin=subprocess.DEVNULL, stdout=theirs)
+        check(process.wait(20 * PATIENCE) == 0, "status", process.returncode)
+        process = start(*BOOT, "--json", stdin=subprocess.DEVNULL, stdout=theirs, stderr=theirs)
+        check(process.wait(20 * PATIENCE) == 0, "status with --json", process.returncode)
+        os.close(theirs)
+        os.close(ours)
 
 
 @test

@@ -58,23 +58,30 @@ __asm__(".pushsection .rodata\n"
 	"	outl %eax, (%dx)\n"
 	"1:	hlt\n"
 	"	jmp 1b\n"
-	/* One instruction, three accesses: 'abc' stands before the handler. */
+	/* One instruction, three accesses: in, and what came in out again. */
 	"guest_string:\n"
-	"	movl $0x10000 + 2f - guest_begin, %esi\n"
+	"	movl $0x940, %edi\n"
 	"	movl $3, %ecx\n"
 	"	movw $0x5000, %dx\n"
 	"	cld\n"
+	"	rep insb\n"
+	"	movl $0x940, %esi\n"
+	"	movl $3, %ecx\n"
 	"	rep outsb\n"
 	"	movb $0x21, %al\n"
 	"	outb %al, (%dx)\n"
 	"1:	hlt\n"
 	"	jmp 1b\n"
-	"2:	.ascii \"abc\"\n"
 	/* Of 64 bits: says how many interrupts it took whenever that changes. */
 	".code64\n"
 	"guest_irq:\n"
 	"	movl $0xfee00000, %esi\n"
 	"	movl $0x1ff, 0xf0(%rsi)\n" /* the local APIC is on */
+	"	movl $0xfec00000, %edi\n"  /* I/O APIC: pin 20 is the vector, an edge */
+	"	movl $0x39, (%rdi)\n"
+	"	movl $0, 0x10(%rdi)\n"
+	"	movl $0x38, (%rdi)\n"
+	"	movl $0x41, 0x10(%rdi)\n"
 	"	lidt 0x700\n"
 	"	xorl %ebx, %ebx\n"
 	"	movw $0x5000, %dx\n"
@@ -153,7 +160,7 @@ struct world {
 	struct vmm_range mmio_range, port_range;
 	/* Under the lock. */
 	struct seen seen[MAX_SEEN];
-	unsigned int nr_seen;
+	unsigned int nr_seen, nr_bytes_read;
 	bool ended;
 	enum vmm_vcpu_end end;
 	char text[VMM_TEXT];
@@ -176,9 +183,10 @@ static void write_port(void *arg, uint64_t offset, unsigned int size, uint64_t v
 
 static uint64_t read_port(void *arg, uint64_t offset, unsigned int size)
 {
-	(void)arg;
+	struct world *world = arg;
+
 	(void)offset;
-	return size == 4 ? 0xfeedbeef : 0;
+	return size == 4 ? 0xfeedbeef : 'a' + world->nr_bytes_read++;
 }
 
 static void write_mmio(void *arg, uint64_t offset, unsigned int size, uint64_t value)
@@ -539,6 +547,21 @@ static void an_eventfd_on_a_route_without_a_message_waits_for_it(void **state)
 	close(fd);
 }
 
+static void pins_interrupt_whatever_routes_there_are(void **state)
+{
+	struct world *world = begin(state, guest_irq);
+	const struct vmm_irq *irq = vmm_kvm_irq(world->kvm);
+	int route = irq->ops->new_route(irq->arg);
+
+	assert_interrupts(world, 0);
+	assert_int_equal(irq->ops->set_line(irq->arg, 20, true), 0);
+	assert_int_equal(irq->ops->set_line(irq->arg, 20, false), 0);
+	assert_interrupts(world, 1);
+	assert_int_equal(irq->ops->set_route(irq->arg, route, &message), 0);
+	assert_int_equal(irq->ops->set_line(irq->arg, 20, true), 0);
+	assert_interrupts(world, 2);
+}
+
 static void routes_are_numbers_of_their_own_until_freed(void **state)
 {
 	struct world *world = *state;
@@ -626,6 +649,7 @@ int main(void)
 		TEST(an_attached_eventfd_interrupts),
 		TEST(a_detached_eventfd_keeps_its_count_and_interrupts_when_attached_again),
 		TEST(an_eventfd_on_a_route_without_a_message_waits_for_it),
+		TEST(pins_interrupt_whatever_routes_there_are),
 		TEST(routes_are_numbers_of_their_own_until_freed),
 		TEST(a_guest_that_spins_can_be_stopped),
 		TEST(a_guest_that_sleeps_can_be_stopped),
