@@ -18,6 +18,7 @@
 
 enum {
 	MIN_MEMORY = 2 << 20,
+	MAX_PATH_SHOWN = 100,
 	COPY_SIZE = 1 << 16, /* bytes: they stay in the processor's cache */
 };
 
@@ -27,7 +28,11 @@ int vmm_boot_fail(struct vmm_boot *boot, const struct vmm_boot_file *file, int e
 	va_list args;
 	int len = 0;
 
-	if (file)
+	/* The end of a long path tells more than its beginning, and the reason more than either. */
+	if (file && strlen(file->path) > MAX_PATH_SHOWN)
+		len = snprintf(boot->text, VMM_TEXT, "%s ...%s: ", file->option,
+			       file->path + strlen(file->path) - MAX_PATH_SHOWN);
+	else if (file)
 		len = snprintf(boot->text, VMM_TEXT, "%s %s: ", file->option, file->path);
 	if (len >= 0 && len < VMM_TEXT) {
 		va_start(args, format);

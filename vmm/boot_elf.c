@@ -14,7 +14,7 @@
 enum {
 	NOTE_PHYS32_ENTRY = 18,
 	MAX_PHDRS = 256,
-	MAX_NOTES_SIZE = 1 << 20, /* bytes of one segment of notes: its walk has to end */
+	MAX_NOTES_SIZE = 1 << 20, /* bytes of all notes: their walk has to end */
 	START_MAGIC = 0x336ec578,
 };
 
@@ -56,6 +56,7 @@ struct elf {
 	bool is_64;
 	uint64_t phdrs_at;
 	unsigned int nr_phdrs;
+	uint64_t notes_size; /* of all that were looked at */
 	bool has_entry;
 	uint64_t entry;
 };
@@ -188,10 +189,10 @@ static int read_notes(struct vmm_boot *boot, struct elf *elf, const struct segme
 	uint64_t at = 0, taken = 0;
 	int result;
 
-	if (segment->file_size > MAX_NOTES_SIZE)
+	if (segment->file_size > MAX_NOTES_SIZE - elf->notes_size)
 		return vmm_boot_fail(boot, &boot->kernel, -EINVAL,
-				     "%" PRIu64 " bytes of notes in the ELF file",
-				     segment->file_size);
+				     "more than %d bytes of notes in the ELF file", MAX_NOTES_SIZE);
+	elf->notes_size += segment->file_size;
 	if (segment->offset > boot->kernel.size ||
 	    segment->file_size > boot->kernel.size - segment->offset)
 		return vmm_boot_fail(boot, &boot->kernel, -EINVAL,

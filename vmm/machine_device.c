@@ -10,6 +10,7 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <unistd.h>
+#include <vmm/event.h>
 #include <vmm/machine_parts.h>
 
 /* Which fd an event is of: a device's number above, below a queue's, or an eventfd with a bit, or this. */
@@ -95,12 +96,11 @@ static void on_watch_calls(void *arg, bool on)
 static void take_call(struct vmm_machine_device *device, uint32_t queue)
 {
 	const struct vmm_virtio *virtio = vmm_virtio_pci_state(device->pci);
-	uint64_t count;
 
 	/* Not any more, since this event was taken: it may be KVM's by now. */
 	if (!device->watches_calls || queue >= virtio->device->nr_queues)
 		return;
-	if (read(virtio->queues[queue].call_fd, &count, sizeof(count)) < 0)
+	if (!vmm_event_clear(virtio->queues[queue].call_fd))
 		return;
 	vmm_virtio_pci_called(device->pci, queue);
 }

@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <unistd.h>
+#include <vmm/event.h>
 #include <vmm/machine_parts.h>
 
 struct vmm_through_route {
@@ -184,11 +185,10 @@ void vmm_machine_through_call(struct vmm_machine_through *through, int eventfd)
 	for (unsigned int i = 0; i < through->nr_attached; i++) {
 		const struct vmm_through_attached *one = &through->attached[i];
 		const struct vmm_through_route *route = find_route(through, one->route);
-		uint64_t count;
 
 		if (one->eventfd != eventfd || !one->is_watched || !route)
 			continue;
-		if (read(eventfd, &count, sizeof(count)) < 0)
+		if (!vmm_event_clear(eventfd))
 			return;
 		for (unsigned int queue = 0; queue < virtio->device->nr_queues; queue++)
 			if (virtio->queues[queue].call_fd == eventfd)

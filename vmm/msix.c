@@ -8,13 +8,13 @@
  * count is still there when the next change asks again.
  */
 
+#include <vmm/event.h>
 #include <vmm/msix.h>
 
 #include <errno.h>
 #include <linux/pci_regs.h>
 #include <poll.h>
 #include <stdlib.h>
-#include <sys/eventfd.h>
 
 enum {
 	ENTRY_SIZE = 16,
@@ -401,8 +401,7 @@ void vmm_msix_signal(struct vmm_msix *msix, int eventfd)
 {
 	const struct source *source = find_source(msix, eventfd);
 
-	/* At its maximum it is pending all the more. */
-	(void)eventfd_write(eventfd, 1);
+	vmm_event_raise(eventfd);
 	if (source && source->is_attached)
 		record(msix, source);
 }

@@ -309,6 +309,9 @@ size_t vmm_serial_fetch(struct vmm_serial *serial, void *data, size_t len)
 		serial->tx_pending = true;
 		set_line(serial);
 	}
+	/* Of what is left, no byte that follows will tell. */
+	if (nr && filled(&serial->out))
+		serial->options.sent(serial->options.arg);
 	return nr;
 }
 

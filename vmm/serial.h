@@ -19,7 +19,7 @@ struct vmm_serial_options {
 	uint64_t base; /* the first of 8 ports */
 	const struct vmm_irq *irq;
 	unsigned int pin;
-	/* There is something to fetch, and was nothing before. */
+	/* There is something to fetch, and was nothing before; or a fetch that took some left some. */
 	void (*sent)(void *arg);
 	/* There is room for input, and was none before. */
 	void (*room)(void *arg);

@@ -92,6 +92,16 @@ static void fail(struct vmm_vhost *v, const char *what, int err, const char *why
 
 static void restart(struct vmm_vhost *v);
 
+/* Of the rings that a backend serves, those that the driver has enabled. */
+static unsigned int nr_enabled(const struct vmm_vhost *v)
+{
+	unsigned int nr = 0;
+
+	for (unsigned int i = 0; i < v->nr_rings; i++)
+		nr += v->virtio->queues[i].is_enabled;
+	return nr;
+}
+
 static void start_done(void *arg, int err, const struct vhu_answer *answer)
 {
 	struct vmm_vhost *v = arg;
@@ -102,7 +112,7 @@ static void start_done(void *arg, int err, const struct vhu_answer *answer)
 		fail(v, "start", err, answer->reason);
 		return;
 	}
-	vmm_probe(v->o.probe, VMM_AT_RUNNING, v->o.name, NULL, v->nr_rings, 0);
+	vmm_probe(v->o.probe, VMM_AT_RUNNING, v->o.name, NULL, nr_enabled(v), 0);
 	set_state(v, RUNNING);
 	if (v->one_more)
 		restart(v);
@@ -202,7 +212,7 @@ void vmm_vhost_start(struct vmm_vhost *v, uint64_t features, unsigned int nr_rin
 	v->features = features;
 	v->nr_rings = nr_rings < v->o.nr_rings ? nr_rings : v->o.nr_rings;
 	v->nr_served = nr_served;
-	vmm_probe(v->o.probe, VMM_AT_START, v->o.name, "start", v->nr_rings, 0);
+	vmm_probe(v->o.probe, VMM_AT_START, v->o.name, "start", nr_enabled(v), 0);
 	/* what a mask has to say is said again by whoever masks */
 	for (unsigned int i = 0; v->o.mask_by_message && i < v->o.nr_rings; i++)
 		vhu_frontend_mask(v->fe, i, false);
@@ -298,7 +308,7 @@ bool vmm_vhost_stop(struct vmm_vhost *v)
 	if (v->state == STOPPING)
 		return false;
 	if (v->state != IDLE)
-		vmm_probe(v->o.probe, VMM_AT_START, v->o.name, "stop", v->nr_rings, 0);
+		vmm_probe(v->o.probe, VMM_AT_START, v->o.name, "stop", nr_enabled(v), 0);
 	if (!v->touched) {
 		set_state(v, IDLE);
 		return true;

@@ -7,6 +7,7 @@
 
 #include <endian.h>
 #include <errno.h>
+#include <linux/virtio_config.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -56,6 +57,9 @@ struct vmm_blk {
 	bool has_config;
 	bool is_asked; /* for the configuration, and no answer yet */
 	bool ask_again;
+	bool is_telling; /* the backend of a writeback, and no answer yet */
+	bool tell_again;
+	uint8_t writeback; /* as the guest wrote it last */
 	uint8_t config[CONFIG_SIZE];
 };
 
@@ -88,20 +92,45 @@ static void config_read(void *arg, unsigned int offset, void *data, unsigned int
 		       size < CONFIG_SIZE - offset ? size : CONFIG_SIZE - offset);
 }
 
+static void writeback_told(void *arg, int err, const struct vhu_answer *answer);
+
+/* One message at a time: a guest writes faster than any backend answers, and the last write counts. */
+static int tell_writeback(struct vmm_blk *blk)
+{
+	int err = 0;
+
+	blk->tell_again = blk->is_telling;
+	if (!blk->is_telling)
+		err = vhu_frontend_set_config(vmm_vhost_frontend(blk->vhost), WRITEBACK_AT,
+					      &blk->writeback, 1, 0, writeback_told, blk);
+	if (!err)
+		blk->is_telling = true;
+	return err;
+}
+
+static void writeback_told(void *arg, int err, const struct vhu_answer *answer)
+{
+	struct vmm_blk *blk = arg;
+
+	(void)err, (void)answer; /* refused or gone: its configuration is read again */
+	blk->is_telling = false;
+	if (blk->tell_again)
+		tell_writeback(blk);
+}
+
 /* 5.2.4: writeback is the one field that the driver may write. */
 static void config_write(void *arg, unsigned int offset, const void *data, unsigned int size)
 {
 	struct vmm_blk *blk = arg;
-	uint8_t writeback;
 
+	/* what the driver asks for is agreed only once FEATURES_OK is set */
 	if (offset != WRITEBACK_AT || size != 1 ||
+	    !(blk->virtio->status & VIRTIO_CONFIG_S_FEATURES_OK) ||
 	    !(blk->virtio->features & VHU_MASK(F_CONFIG_WCE_BIT)))
 		return;
-	memcpy(&writeback, data, 1);
-	writeback = writeback != 0;
-	if (vhu_frontend_set_config(vmm_vhost_frontend(blk->vhost), WRITEBACK_AT, &writeback, 1, 0,
-				    NULL, NULL) == 0)
-		blk->config[WRITEBACK_AT] = writeback;
+	blk->writeback = *(const uint8_t *)data != 0;
+	if (!tell_writeback(blk))
+		blk->config[WRITEBACK_AT] = blk->writeback;
 }
 
 static void ask_config(struct vmm_blk *blk);

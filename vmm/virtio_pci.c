@@ -4,6 +4,7 @@
  * the BAR do, but to whom each belongs.
  */
 
+#include <vmm/event.h>
 #include <vmm/virtio_pci_internal.h>
 
 #include <errno.h>
@@ -79,7 +80,7 @@ static void ring(struct vmm_virtio_pci *pci, uint64_t offset, unsigned int size)
 		return;
 	if (number >= pci->virtio.device->nr_queues || !pci->virtio.queues[number].is_enabled)
 		return;
-	(void)eventfd_write(pci->virtio.queues[number].kick_fd, 1);
+	vmm_event_raise(pci->virtio.queues[number].kick_fd);
 	vmm_probe(pci->virtio.probe, VMM_AT_KICK, transport_name(pci), NULL, number, 0);
 }
 

@@ -78,7 +78,6 @@ void transport_config_changed(struct vmm_virtio *virtio);
 uint16_t transport_connect(struct vmm_virtio_pci *pci, int eventfd, uint16_t number);
 /* No interrupt from now on: nothing is connected, ISR and line are 0. */
 void transport_silence(struct vmm_virtio_pci *pci);
-void transport_drain(int eventfd);
 
 /* virtio_pci_status.c: device status. */
 uint64_t transport_features(const struct vmm_virtio_pci *pci);

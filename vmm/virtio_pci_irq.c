@@ -4,10 +4,10 @@
  * between the two. Knows nothing of registers other than these.
  */
 
+#include <vmm/event.h>
 #include <vmm/virtio_pci_internal.h>
 
 #include <linux/pci_regs.h>
-#include <sys/eventfd.h>
 
 enum {
 	ISR_QUEUE = 1,
@@ -17,13 +17,6 @@ enum {
 static bool is_running(const struct vmm_virtio_pci *pci)
 {
 	return pci->virtio.status & VIRTIO_CONFIG_S_DRIVER_OK && !pci->is_resetting;
-}
-
-void transport_drain(int eventfd)
-{
-	eventfd_t count;
-
-	(void)eventfd_read(eventfd, &count);
 }
 
 /* virtio 1.2, 4.1.4.5.1. */
@@ -70,7 +63,7 @@ uint8_t transport_read_isr(struct vmm_virtio_pci *pci)
 	if (isr & ISR_QUEUE)
 		forget_calls(pci);
 	if (isr & ISR_CONFIG && !vmm_msix_is_on(pci->msix))
-		transport_drain(pci->config_fd);
+		vmm_event_clear(pci->config_fd);
 	transport_settle_line(pci);
 	return isr;
 }

@@ -4,6 +4,7 @@
  * follows, and the way back. Knows nothing of the other registers but that they are cleared.
  */
 
+#include <vmm/event.h>
 #include <vmm/virtio_pci_internal.h>
 
 enum {
@@ -77,10 +78,10 @@ static void finish_reset(struct vmm_virtio_pci *pci)
 	transport_clear_queues(pci);
 	/* What was rung or called was for rings that are no more (with status 0 nothing was). */
 	for (unsigned int i = 0; i < nr_queues; i++) {
-		transport_drain(pci->virtio.queues[i].kick_fd);
-		transport_drain(pci->virtio.queues[i].call_fd);
+		vmm_event_clear(pci->virtio.queues[i].kick_fd);
+		vmm_event_clear(pci->virtio.queues[i].call_fd);
 	}
-	transport_drain(pci->config_fd);
+	vmm_event_clear(pci->config_fd);
 	change(pci, 0);
 }
 

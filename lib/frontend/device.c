@@ -260,6 +260,7 @@ static void try_connect(struct vhu_frontend *fe)
 	if (!fe->connect_path)
 		return;
 	fd = vhu_sock_connect(fe->connect_path);
+	fe->connect_err = fd < 0 ? fd : 0;
 	if (fd < 0 || begin(fe, fd) < 0)
 		retry_later(fe, RETRY_MAX_MS);
 }
@@ -443,7 +444,8 @@ static int take_result(struct vhu_frontend *fe, int err, struct vhu_reason *ret_
 	if (err && ret_why) {
 		*ret_why = why;
 		if (!why.text[0])
-			vhu_refuse(ret_why, err, "no backend has answered: %s", strerror(-err));
+			vhu_refuse(ret_why, err, "no backend has answered: %s",
+				   strerror(-(fe->connect_err ? fe->connect_err : err)));
 	}
 	return err;
 }

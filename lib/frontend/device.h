@@ -73,6 +73,7 @@ struct vhu_frontend {
 	char *connect_path; /* NULL: server or handed-in socket */
 	uint64_t retry_ns;
 	uint64_t retry_at, deadline_at; /* 0: none */
+	int connect_err;		/* of the last try; 0: it was none */
 
 	/* the connection */
 	enum vhu_device_state state;

@@ -404,10 +404,42 @@ static void writeback_is_all_that_the_guest_can_write(void **state)
 	guest_read_config(&disk->guest, WRITEBACK_AT, &now, 1);
 	assert_int_equal(now, 0);
 	guest_reset(&disk->guest);
+	/* asked for, and not agreed yet */
+	disk->guest.virtio.features = BLK_WCE;
+	device->ops->config_write(device->arg, WRITEBACK_AT, bytes, 1);
 	start(disk, BLK_WCE);
 	device->ops->config_write(device->arg, WRITEBACK_AT, bytes, 1);
 	use(disk, 1);
 	assert_int_equal(liar_count(&disk->liar, VHU_SET_CONFIG, 0), 1);
+	disk_free(disk);
+}
+
+static void a_guest_that_writes_all_the_time_has_few_messages_wait(void **state)
+{
+	const struct vmm_blk_options options = { 0 };
+	struct disk *disk = disk_up(&options, NULL);
+	const struct vmm_virtio_device *device = vmm_blk_device(disk->blk);
+
+	(void)state;
+	start(disk, 0);
+	use(disk, 1);
+	disk->liar.config[WRITEBACK_AT] = 0xff;
+	for (unsigned int i = 0; i < 1000; i++) {
+		const uint8_t value = i % 2;
+
+		device->ops->config_write(device->arg, WRITEBACK_AT, &value, 1);
+	}
+	disk_until(disk, disk->liar.config[WRITEBACK_AT] == 1);
+	use(disk, 2);
+	assert_int_equal(liar_count(&disk->liar, VHU_SET_CONFIG, 0), 2);
+	/* a backend that goes meanwhile leaves nobody waiting */
+	device->ops->config_write(device->arg, WRITEBACK_AT, (const uint8_t[]){ 0 }, 1);
+	device->ops->config_write(device->arg, WRITEBACK_AT, (const uint8_t[]){ 0 }, 1);
+	liar_hang_up(&disk->liar);
+	use(disk, 3);
+	disk->liar.config[WRITEBACK_AT] = 0xff;
+	device->ops->config_write(device->arg, WRITEBACK_AT, (const uint8_t[]){ 1 }, 1);
+	disk_until(disk, disk->liar.config[WRITEBACK_AT] == 1);
 	disk_free(disk);
 }
 
@@ -463,6 +495,7 @@ int main(void)
 		cmocka_unit_test(the_configuration_is_the_backends_but_for_the_queues),
 		cmocka_unit_test(a_change_of_the_configuration_is_passed_on),
 		cmocka_unit_test(writeback_is_all_that_the_guest_can_write),
+		cmocka_unit_test(a_guest_that_writes_all_the_time_has_few_messages_wait),
 		cmocka_unit_test(waiting_for_a_backend_of_no_use_says_why),
 	};
 

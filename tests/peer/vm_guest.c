@@ -132,6 +132,18 @@ static void flood(void)
 	power_off();
 }
 
+/* Fills its own receive queue, of which it takes nothing. */
+static void deaf(void)
+{
+	out8(COM1 + 4, 0x10);
+	for (unsigned int i = 0; i < 5000; i++)
+		out8(COM1, 'd');
+	out8(COM1 + 4, 0);
+	say("deaf");
+	for (;;)
+		__asm__ volatile("hlt");
+}
+
 static void crash(void)
 {
 	static const struct {
@@ -305,10 +317,11 @@ static void net(unsigned int nr)
 	for (unsigned int i = 1; i <= nr; i++) {
 		descs[0] = (struct desc){ .addr = (uint64_t)frame, .len = sizeof(frame) };
 		avail.ring[(i - 1) % RING] = 0;
+		/* Before it is there: a device that polls does not wait for the doorbell. */
+		interrupts = 0;
 		__asm__ volatile("mfence" : : : "memory");
 		avail.idx = (uint16_t)i;
 		__asm__ volatile("mfence" : : : "memory");
-		interrupts = 0;
 		*doorbell = TX;
 		wait_used((uint16_t)i);
 	}
@@ -335,6 +348,9 @@ void guest_main(const char *words)
 		break;
 	case 'c':
 		crash();
+		break;
+	case 'd':
+		deaf();
 		break;
 	case 'r':
 		say("goes");

@@ -555,6 +555,31 @@ static void notes_of_others_are_passed_over(void **state)
 	assert_int_equal(b->entry.rip, 2 * MIB + 16);
 }
 
+/* Each may be looked at, all together not: their walk would take minutes. */
+static void many_segments_over_the_same_notes_are_refused(void **state)
+{
+	enum {
+		NR = 200,
+		PHDRS_END = 0x3000,
+		SIZE = 0x6000
+	};
+	struct bench *b = *state;
+	uint8_t *image = calloc(1, SIZE);
+	Elf64_Ehdr *header = (void *)image;
+	Elf64_Phdr *phdrs = (void *)(header + 1);
+
+	assert_non_null(image);
+	*header = *elf_image(b).header;
+	header->e_phnum = NR;
+	for (unsigned int i = 0; i < NR; i++)
+		phdrs[i] = (Elf64_Phdr){ .p_type = PT_NOTE,
+					 .p_offset = PHDRS_END,
+					 .p_filesz = SIZE - PHDRS_END };
+	file_set(&b->kernel, image, SIZE);
+	free(image);
+	refused(b, -EINVAL, "more than 1048576 bytes of notes");
+}
+
 static void elf_files_that_cannot_be_booted_are_told_apart(void **state)
 {
 	struct bench *b = *state;
@@ -762,6 +787,7 @@ int main(void)
 		T(pvh_image_is_entered_by_its_note),
 		T(pvh_image_of_32_bits_is_loaded_too),
 		T(notes_of_others_are_passed_over),
+		T(many_segments_over_the_same_notes_are_refused),
 		T(elf_files_that_cannot_be_booted_are_told_apart),
 		T(segments_that_lie_are_refused),
 		T(pvh_image_cut_off_anywhere_is_refused),

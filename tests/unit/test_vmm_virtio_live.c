@@ -2,12 +2,14 @@
 /* tier: fast */
 /* The transport at work: status, resets at any time, doorbells, interrupts. */
 #include <errno.h>
+#include <fcntl.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -395,6 +397,36 @@ static void a_doorbell_that_nobody_serves_is_ours(void **state)
 	guest_free(&guest);
 }
 
+/* The flag that they do not block is the file's, which the backend shares. */
+static void a_backend_that_makes_eventfds_block_does_not_block_us(void **state)
+{
+	const uint64_t maximum = UINT64_MAX - 1;
+	struct vmm_guest guest;
+
+	(void)state;
+	guest_open(&guest);
+	guest.bells.refuse = true;
+	/* what blocks ends here */
+	alarm(20);
+	for (unsigned int turn = 0; turn < 2; turn++) {
+		const int fds[] = { guest.virtio->queues[0].kick_fd,
+				    guest.virtio->queues[0].call_fd };
+
+		guest_start(&guest);
+		for (unsigned int i = 0; i < 2; i++) {
+			assert_int_equal(fcntl(fds[i], F_SETFL, 0), 0);
+			if (turn)
+				assert_int_equal(write(fds[i], &maximum, sizeof(maximum)), 8);
+		}
+		guest_write(&guest, guest.bar + guest.notify, 4, 0);
+		/* empty, or at its maximum */
+		guest_set_status(&guest, 0);
+		assert_int_equal(guest_status(&guest), 0);
+	}
+	alarm(0);
+	guest_free(&guest);
+}
+
 static void a_kick_before_the_queue_is_enabled_is_lost(void **state)
 {
 	struct vmm_guest guest;
@@ -577,6 +609,7 @@ int main(void)
 		cmocka_unit_test(a_doorbell_is_served_where_the_bar_is),
 		cmocka_unit_test(doorbells_change_places_with_their_bars),
 		cmocka_unit_test(a_doorbell_that_nobody_serves_is_ours),
+		cmocka_unit_test(a_backend_that_makes_eventfds_block_does_not_block_us),
 		cmocka_unit_test(a_kick_before_the_queue_is_enabled_is_lost),
 		cmocka_unit_test(a_call_is_the_message_of_its_vector),
 		cmocka_unit_test(vectors_that_cannot_be_had_read_back_as_none),

@@ -29,7 +29,7 @@ static void deliver(struct guest_irq *irq, const struct guest_attached *attached
 {
 	eventfd_t count;
 
-	if (eventfd_read(attached->eventfd, &count))
+	if (!guest_has_count(attached->eventfd) || eventfd_read(attached->eventfd, &count))
 		return;
 	assert_true(irq->routes[attached->route].is_set);
 	assert_true(attached->eventfd < GUEST_FDS);

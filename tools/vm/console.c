@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <stdbool.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "vm/outlet.h"
@@ -13,7 +14,9 @@
 
 enum {
 	OUT_SIZE = 4096,
+	OUT_ROUNDS = 16, /* then others have their turn */
 	IN_SIZE = 512,
+	HELD_SIZE = 65536,
 	ESCAPE = 1, /* Ctrl-A */
 };
 
@@ -25,23 +28,32 @@ struct console {
 	bool can_watch_in;	/* false: a file, which is always readable */
 	bool in_ended;
 	bool escaped; /* the last byte was the escape */
+	/* Typed while the guest took nothing: the escape has to be seen all the same. */
+	size_t nr_held;
+	char held[HELD_SIZE];
 };
 
 /* ---- Output ---- */
 
+/* How much it was. */
+static size_t take_some(struct console *console)
+{
+	const struct console_options *to = &console->options;
+	size_t room = outlet_room(console->outlet), len;
+	char bytes[OUT_SIZE];
+
+	len = to->fetch(to->arg, bytes, room < OUT_SIZE ? room : OUT_SIZE);
+	outlet_put(console->outlet, bytes, len);
+	return len;
+}
+
 static void pump_out(void *arg)
 {
-	struct console *console = arg;
-	const struct console_options *to = &console->options;
-	char bytes[OUT_SIZE];
-	size_t len;
-
-	do {
-		size_t room = outlet_room(console->outlet);
-
-		len = to->fetch(to->arg, bytes, room < OUT_SIZE ? room : OUT_SIZE);
-		outlet_put(console->outlet, bytes, len);
-	} while (len);
+	/* A guest may write as fast as anybody reads: see fetch() for what is left then. */
+	for (unsigned int i = 0; i < OUT_ROUNDS; i++) {
+		if (!take_some(arg))
+			return;
+	}
 }
 
 /* ---- Input ---- */
@@ -65,6 +77,29 @@ static size_t take_escapes(struct console *console, char *bytes, size_t len)
 	return nr;
 }
 
+/* What was held goes first. */
+static void give(struct console *console)
+{
+	const struct console_options *to = &console->options;
+	size_t room = to->room(to->arg);
+	size_t nr = console->nr_held < room ? console->nr_held : room;
+
+	to->input(to->arg, console->held, nr);
+	console->nr_held -= nr;
+	memmove(console->held, console->held + nr, console->nr_held);
+}
+
+/* A terminal's bytes; what nobody takes and what cannot be held either is lost. */
+static void hold(struct console *console, char *bytes, size_t nr)
+{
+	nr = take_escapes(console, bytes, nr);
+	if (nr > HELD_SIZE - console->nr_held)
+		nr = HELD_SIZE - console->nr_held;
+	memcpy(console->held + console->nr_held, bytes, nr);
+	console->nr_held += nr;
+	give(console);
+}
+
 /* False: nothing there, or the end. */
 static bool read_some(struct console *console, size_t room)
 {
@@ -79,15 +114,16 @@ static bool read_some(struct console *console, size_t room)
 		return false;
 	}
 	if (console->terminal)
-		nr = (ssize_t)take_escapes(console, bytes, (size_t)nr);
-	to->input(to->arg, bytes, (size_t)nr);
+		hold(console, bytes, (size_t)nr);
+	else
+		to->input(to->arg, bytes, (size_t)nr);
 	return true;
 }
 
 static void on_in(void *arg, uint32_t events)
 {
 	struct console *console = arg;
-	size_t room = console->options.room(console->options.arg);
+	size_t room = console->terminal ? IN_SIZE : console->options.room(console->options.arg);
 
 	(void)events;
 	if (room)
@@ -95,12 +131,14 @@ static void on_in(void *arg, uint32_t events)
 	console_pump(console);
 }
 
-/* Watches standard input exactly while the guest takes something. */
+/* Watches standard input exactly while the guest takes something; a terminal always. */
 static void pump_in(struct console *console)
 {
 	const struct console_options *to = &console->options;
-	bool wanted = !console->in_ended && to->room(to->arg);
+	bool wanted = !console->in_ended && (console->terminal || to->room(to->arg));
 
+	if (console->nr_held)
+		give(console);
 	if (!console->can_watch_in) {
 		while (wanted && read_some(console, to->room(to->arg)))
 			wanted = to->room(to->arg);
@@ -159,6 +197,11 @@ void console_free(struct console *console)
 	if (!console)
 		return;
 	loop_remove(console->in);
+	/* What it sent just before its end; it may not have ended, and send still. */
+	for (unsigned int i = 0; console->outlet && i < OUT_ROUNDS; i++) {
+		if (!outlet_drain(console->outlet) || !take_some(console))
+			break;
+	}
 	outlet_free(console->outlet);
 	terminal_free(console->terminal);
 	free(console);

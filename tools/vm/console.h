@@ -15,7 +15,8 @@ struct console;
 struct console_options {
 	struct loop *loop;
 	int in_fd, out_fd; /* borrowed */
-	/* What the guest sent: up to len bytes. How much it takes, and what it gets. */
+	/* What the guest sent: up to len bytes; if it left some, console_pump() is to be called again. How
+	 * much it takes, and what it gets. */
 	size_t (*fetch)(void *arg, void *data, size_t len);
 	size_t (*room)(void *arg);
 	void (*input)(void *arg, const void *data, size_t len);
@@ -28,7 +29,7 @@ struct console_options {
 int console_new(struct console **ret_console, const struct console_options *options);
 /* Makes the terminal raw, if there is one. Input is taken from now on. */
 void console_begin(struct console *console);
-/* Writes what can be written at once, and puts the terminal back. NULL is allowed. */
+/* The guest has stopped: writes what it has sent, and puts the terminal back. NULL is allowed. */
 void console_free(struct console *console);
 /* The guest may have sent something, or have room. */
 void console_pump(struct console *console);

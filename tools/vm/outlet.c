@@ -141,11 +141,8 @@ void outlet_put(struct outlet *outlet, const void *data, size_t len)
 	flush(outlet);
 }
 
-void outlet_free(struct outlet *outlet)
+bool outlet_drain(struct outlet *outlet)
 {
-	if (!outlet)
-		return;
-	/* Whoever does not read the last words in time has them not. */
 	for (unsigned int tries = 0; outlet->len && tries < LAST_TRIES; tries++) {
 		struct pollfd pollfd = { .fd = outlet->fd, .events = POLLOUT };
 
@@ -153,6 +150,15 @@ void outlet_free(struct outlet *outlet)
 			break;
 		flush(outlet);
 	}
+	return !outlet->len;
+}
+
+void outlet_free(struct outlet *outlet)
+{
+	if (!outlet)
+		return;
+	/* Whoever does not read the last words in time has them not. */
+	outlet_drain(outlet);
 	loop_remove(outlet->source);
 	if (outlet->is_own)
 		close(outlet->fd);

@@ -6,6 +6,7 @@
 #ifndef VM_OUTLET_H
 #define VM_OUTLET_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 #include "common/loop.h"
@@ -16,7 +17,9 @@ struct outlet;
  * NULL. 0 or -errno. */
 int outlet_new(struct outlet **ret_outlet, struct loop *loop, int fd, size_t size,
 	       void (*drained)(void *arg), void *arg);
-/* Writes what can be written within half a second. NULL is allowed. */
+/* Waits for who reads, but never long for one who does not. False: something is left. */
+bool outlet_drain(struct outlet *outlet);
+/* Drains it. NULL is allowed. */
 void outlet_free(struct outlet *outlet);
 
 /* Bytes that it takes now. */

@@ -7,12 +7,13 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <stdlib.h>
+#include <sys/wait.h>
 #include <termios.h>
 #include <unistd.h>
 
 struct terminal {
 	int fd;
-	int guard_fd; /* a pipe's end: closed, the guard puts the terminal back */
+	int guard_fd; /* a pipe's end: closed without a byte, the guard puts the terminal back */
 	struct termios before;
 };
 
@@ -29,6 +30,7 @@ static void guard(const struct terminal *terminal, int pipe_fd)
 	static const int ignored[] = { SIGINT, SIGQUIT, SIGTERM, SIGHUP, SIGTSTP };
 	/* Below the pipe's end all is closed but the terminal; the pipe's is moved to 3 first. */
 	const int at = terminal->fd == 3 ? 4 : 3;
+	ssize_t nr;
 	char byte;
 
 	for (size_t i = 0; i < sizeof(ignored) / sizeof(ignored[0]); i++)
@@ -39,9 +41,12 @@ static void guard(const struct terminal *terminal, int pipe_fd)
 	for (int fd = 0; fd < at; fd++)
 		if (fd != terminal->fd)
 			close(fd);
-	while (read(at, &byte, 1) < 0 && errno == EINTR)
-		;
-	put_back(terminal->fd, &terminal->before);
+	do {
+		nr = read(at, &byte, 1);
+	} while (nr < 0 && errno == EINTR);
+	/* A byte: it is done, and by now somebody else may have the terminal. */
+	if (nr != 1)
+		put_back(terminal->fd, &terminal->before);
 	_exit(0);
 }
 
@@ -67,6 +72,9 @@ static int start_guard(struct terminal *terminal)
 		close(ends[1]);
 		return err;
 	}
+	/* It has ended already, or does so at once. */
+	while (waitpid(pid, NULL, 0) < 0 && errno == EINTR)
+		;
 	terminal->guard_fd = ends[1];
 	return 0;
 }
@@ -115,6 +123,7 @@ void terminal_free(struct terminal *terminal)
 	if (!terminal)
 		return;
 	put_back(terminal->fd, &terminal->before);
+	(void)!write(terminal->guard_fd, "", 1);
 	close(terminal->guard_fd);
 	free(terminal);
 }

@@ -14,6 +14,7 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+#include "common/log.h"
 #include "vm/outlet.h"
 #include "vm/walk_show.h"
 
@@ -244,8 +245,8 @@ void walk_free(struct walk *walk)
 	loop_remove(walk->source);
 	outlet_free(walk->outlet);
 	if (walk->nr_lost)
-		fprintf(stderr, "vhu vm: %llu walks were not shown: nobody read them in time\n",
-			(unsigned long long)walk->nr_lost);
+		log_line(LOG_WARNING, NULL, "%llu walks were not shown: nobody read them in time",
+			 (unsigned long long)walk->nr_lost);
 	if (walk->wake_fd >= 0)
 		close(walk->wake_fd);
 	pthread_mutex_destroy(&walk->lock);

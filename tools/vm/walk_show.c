@@ -55,6 +55,11 @@ static const char *direction(uint64_t kind)
 	}
 }
 
+static const char *plural(unsigned long long nr)
+{
+	return nr == 1 ? "" : "s";
+}
+
 static void say_details(struct sheet *sheet, const struct walk_station *station, bool is_read)
 {
 	const unsigned long long a = station->a, b = station->b;
@@ -70,7 +75,7 @@ static void say_details(struct sheet *sheet, const struct walk_station *station,
 			say(sheet, " = %#llx", b);
 		break;
 	case VMM_AT_BUS:
-		say(sheet, "%s: offset %#llx, %llu bytes", what, a, b);
+		say(sheet, "%s: offset %#llx, %llu byte%s", what, a, b, plural(b));
 		break;
 	case VMM_AT_REGISTER:
 		say(sheet, "%s = %#llx, queue %llu", what, a, b);
@@ -79,10 +84,10 @@ static void say_details(struct sheet *sheet, const struct walk_station *station,
 		say(sheet, "%#llx, was %#llx", a, b);
 		break;
 	case VMM_AT_START:
-		say(sheet, "%s, %llu rings", what, a);
+		say(sheet, "%s, %llu ring%s", what, a, plural(a));
 		break;
 	case VMM_AT_RUNNING:
-		say(sheet, "%llu rings", a);
+		say(sheet, "%llu ring%s", a, plural(a));
 		break;
 	case VMM_AT_KICK:
 	case VMM_AT_CALL:
