@@ -208,7 +208,7 @@ DOORBELL = (r"exit +mmio \S+ = 0$", r"bus +blk0: ", r"register +blk0 +notify = 0
             r"call +blk0 +queue 0", r"interrupt +blk0 +line \d+ high")
 DRIVER_OK = (r"exit +mmio \S+ = 0xf$", r"bus +blk0: ", r"register +blk0 +device_status = 0xf",
              r"status +blk0 +0xf, was 0xb", r"start +blk0 ", r"enter$", r"message +blk0 +-> SET_VRING_ADDR",
-             r"message +blk0 +-> SET_VRING_KICK", r"running +blk0 +1 rings")
+             r"message +blk0 +-> SET_VRING_KICK", r"running +blk0 +1 rings?")
 
 
 def is_walked(lines, walk):

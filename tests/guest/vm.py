@@ -163,6 +163,13 @@ class VmGuest(Guest):
             self.console = socket.socket(socket.AF_UNIX)
             self.console.connect(self.host.console_paths[self.number])
 
+    def ready(self, timeout=120):
+        try:
+            return super().ready(timeout)
+        except Failure as reason:
+            raise Failure("%s; `vhu vm` said: %s; exits: %s, then %s" %
+                          (reason, self.said()[-600:], self.exits(), self.exits()))
+
     def said(self):
         """What `vhu vm` itself said so far."""
         return self.host.run("cat /tmp/" + self.tag)
