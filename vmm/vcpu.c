@@ -194,15 +194,14 @@ static void *thread_main(void *arg)
 /* All signals but the one that stops it are kept out of the guest's time, too. */
 static int set_signal_mask(int fd)
 {
-	struct {
-		struct kvm_signal_mask head;
-		uint64_t signals;
-	} __attribute__((packed)) mask = {
-		.head.len = sizeof(uint64_t), /* of the kernel's set, not of the C library's */
-		.signals = ~(UINT64_C(1) << (stop_signal() - 1)),
-	};
+	const uint64_t signals = ~(UINT64_C(1) << (stop_signal() - 1));
+	_Alignas(struct kvm_signal_mask)
+		uint8_t bytes[sizeof(struct kvm_signal_mask) + sizeof(signals)];
+	struct kvm_signal_mask *mask = (struct kvm_signal_mask *)bytes;
 
-	return ioctl(fd, KVM_SET_SIGNAL_MASK, &mask) < 0 ? -errno : 0;
+	mask->len = sizeof(signals); /* of the kernel's set, not of the C library's */
+	memcpy(mask->sigset, &signals, sizeof(signals));
+	return ioctl(fd, KVM_SET_SIGNAL_MASK, mask) < 0 ? -errno : 0;
 }
 
 int vmm_vcpu_new(struct vmm_vcpu **ret_vcpu, const struct vmm_vcpu_options *options,

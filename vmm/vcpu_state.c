@@ -186,12 +186,15 @@ static int set_msrs(int fd, char *text)
 	};
 
 	for (size_t i = 0; i < sizeof(wanted) / sizeof(wanted[0]); i++) {
-		struct {
-			struct kvm_msrs head;
-			struct kvm_msr_entry entry;
-		} msrs = { .head.nmsrs = 1, .entry = wanted[i] };
+		_Alignas(struct kvm_msrs)
+			uint8_t bytes[sizeof(struct kvm_msrs) + sizeof(struct kvm_msr_entry)] = {
+				0
+			};
+		struct kvm_msrs *msrs = (struct kvm_msrs *)bytes;
 
-		if (ioctl(fd, KVM_SET_MSRS, &msrs) < 0)
+		msrs->nmsrs = 1;
+		msrs->entries[0] = wanted[i];
+		if (ioctl(fd, KVM_SET_MSRS, msrs) < 0)
 			return failed(text, "KVM_SET_MSRS");
 	}
 	return 0;

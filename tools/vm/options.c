@@ -115,18 +115,25 @@ static int set_cpus(struct parser *parser, const char *text)
 
 /* ---- --net, --blk ---- */
 
+static int hex_digit(char c)
+{
+	if (c >= '0' && c <= '9')
+		return c - '0';
+	c |= 0x20;
+	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
 static bool is_mac(const char *text, uint8_t ret_mac[6])
 {
-	unsigned int bytes[6];
-	int end = 0;
-
-	if (strlen(text) != 17 || strspn(text, "0123456789abcdefABCDEF:") != 17 ||
-	    sscanf(text, "%2x:%2x:%2x:%2x:%2x:%2x%n", &bytes[0], &bytes[1], &bytes[2], &bytes[3],
-		   &bytes[4], &bytes[5], &end) != 6 ||
-	    end != 17)
+	if (strlen(text) != 17)
 		return false;
-	for (unsigned int i = 0; i < 6; i++)
-		ret_mac[i] = (uint8_t)bytes[i];
+	for (unsigned int i = 0; i < 6; i++, text += 3) {
+		int high = hex_digit(text[0]), low = hex_digit(text[1]);
+
+		if (high < 0 || low < 0 || text[2] != (i < 5 ? ':' : '\0'))
+			return false;
+		ret_mac[i] = (uint8_t)(high << 4 | low);
+	}
 	/* A group's address is nobody's own. */
 	return !(ret_mac[0] & 1);
 }
