@@ -504,6 +504,28 @@ int vmm_vhost_wait(struct vmm_vhost *v, int timeout_ms, char text[VMM_TEXT])
 	return err;
 }
 
+int vmm_vhost_has_queues(const struct vmm_vhost *v, unsigned int nr, const char *what,
+			 char text[VMM_TEXT])
+{
+	uint64_t have = vhu_frontend_queue_num(v->fe);
+
+	/* without MQ it says nothing, and has one */
+	if (nr <= (have ? have : 1))
+		return 0;
+	snprintf(text, VMM_TEXT, "%.100s: the backend has %llu %s, asked were %u", v->o.path,
+		 (unsigned long long)(have ? have : 1), what, nr);
+	return -EOPNOTSUPP;
+}
+
+int vmm_vhost_judge_queue_size(unsigned int size, char text[VMM_TEXT])
+{
+	if (size >= 2 && size <= VHU_MAX_RING_SIZE && !(size & (size - 1)))
+		return 0;
+	snprintf(text, VMM_TEXT, "queue size %u, must be a power of two, 2 to %d", size,
+		 VHU_MAX_RING_SIZE);
+	return -EINVAL;
+}
+
 int vmm_vhost_fd(const struct vmm_vhost *v)
 {
 	return vhu_frontend_fd(v->fe);

@@ -51,6 +51,11 @@ void vmm_vhost_attach(struct vmm_vhost *vhost, struct vmm_virtio *virtio);
 const struct vmm_irq *vmm_vhost_irq(struct vmm_vhost *vhost, const struct vmm_irq *irq);
 /* See vmm_net_wait(); also until the requests are done that greeted() makes. */
 int vmm_vhost_wait(struct vmm_vhost *vhost, int timeout_ms, char text[VMM_TEXT]);
+/* Whether the backend has that many queues, or pairs (what), as it told: -EOPNOTSUPP with a text. */
+int vmm_vhost_has_queues(const struct vmm_vhost *vhost, unsigned int nr, const char *what,
+			 char text[VMM_TEXT]);
+/* -EINVAL with a text: no size that a split and a packed ring can have both. */
+int vmm_vhost_judge_queue_size(unsigned int size, char text[VMM_TEXT]);
 int vmm_vhost_fd(const struct vmm_vhost *vhost);
 int vmm_vhost_process(struct vmm_vhost *vhost);
 

@@ -224,7 +224,6 @@ int vmm_blk_process(struct vmm_blk *blk)
 int vmm_blk_wait(struct vmm_blk *blk, int timeout_ms, char text[VMM_TEXT])
 {
 	int err = vmm_vhost_wait(blk->vhost, timeout_ms, text);
-	uint64_t have;
 
 	if (err)
 		return err;
@@ -233,13 +232,7 @@ int vmm_blk_wait(struct vmm_blk *blk, int timeout_ms, char text[VMM_TEXT])
 			 blk->o.path);
 		return -EOPNOTSUPP;
 	}
-	have = vhu_frontend_queue_num(vmm_vhost_frontend(blk->vhost));
-	if (blk->o.queues > (have ? have : 1)) {
-		snprintf(text, VMM_TEXT, "%.100s: the backend has %llu queues, asked were %u",
-			 blk->o.path, (unsigned long long)(have ? have : 1), blk->o.queues);
-		return -EOPNOTSUPP;
-	}
-	return 0;
+	return vmm_vhost_has_queues(blk->vhost, blk->o.queues, "queues", text);
 }
 
 /* ---- made and freed ---- */
@@ -255,13 +248,7 @@ static int judge(struct vmm_blk_options *o, char text[VMM_TEXT])
 			 VMM_BLK_MAX_QUEUES);
 		return -EINVAL;
 	}
-	if (o->queue_size < 2 || o->queue_size > VHU_MAX_RING_SIZE ||
-	    (o->queue_size & (o->queue_size - 1))) {
-		snprintf(text, VMM_TEXT, "queue size %u, must be a power of two, 2 to %d",
-			 o->queue_size, VHU_MAX_RING_SIZE);
-		return -EINVAL;
-	}
-	return 0;
+	return vmm_vhost_judge_queue_size(o->queue_size, text);
 }
 
 int vmm_blk_new(struct vmm_blk **ret_blk, const struct vmm_blk_options *options,

@@ -377,18 +377,11 @@ int vmm_net_process(struct vmm_net *net)
 int vmm_net_wait(struct vmm_net *net, int timeout_ms, char text[VMM_TEXT])
 {
 	int err = vmm_vhost_wait(net->vhost, timeout_ms, text);
-	uint64_t have;
 
 	if (err)
 		return err;
 	/* most count queue pairs; those that count rings have more of them */
-	have = vhu_frontend_queue_num(vmm_vhost_frontend(net->vhost));
-	if (net->o.queue_pairs > (have ? have : 1)) {
-		snprintf(text, VMM_TEXT, "%.100s: the backend has %llu queue pairs, asked were %u",
-			 net->o.path, (unsigned long long)(have ? have : 1), net->o.queue_pairs);
-		return -EOPNOTSUPP;
-	}
-	return 0;
+	return vmm_vhost_has_queues(net->vhost, net->o.queue_pairs, "queue pairs", text);
 }
 
 /* ---- made and freed ---- */
@@ -404,12 +397,6 @@ static int judge(struct vmm_net_options *o, char text[VMM_TEXT])
 			 VMM_NET_MAX_PAIRS);
 		return -EINVAL;
 	}
-	if (o->queue_size < 2 || o->queue_size > VHU_MAX_RING_SIZE ||
-	    (o->queue_size & (o->queue_size - 1))) {
-		snprintf(text, VMM_TEXT, "queue size %u, must be a power of two, 2 to %d",
-			 o->queue_size, VHU_MAX_RING_SIZE);
-		return -EINVAL;
-	}
 	if (o->mtu && o->mtu < MTU_MIN) {
 		snprintf(text, VMM_TEXT, "mtu %u, must be at least %d", o->mtu, MTU_MIN);
 		return -EINVAL;
@@ -418,7 +405,7 @@ static int judge(struct vmm_net_options *o, char text[VMM_TEXT])
 		snprintf(text, VMM_TEXT, "the MAC address is one of a group");
 		return -EINVAL;
 	}
-	return 0;
+	return vmm_vhost_judge_queue_size(o->queue_size, text);
 }
 
 /* Of a device that was given none: the same each time, and another for each device and socket. */
