@@ -19,12 +19,26 @@ from bench import need as need_programs  # noqa: E402
 from switches import huge_pages  # noqa: E402
 
 __all__ = ["Failure", "Process", "Skip", "Backend", "Cores", "DpdkBackend", "Frontend", "Pair", "Pump", "count",
-           "counted", "counted_in", "huge_pages", "interleave", "need", "need_programs", "path_of", "placement",
+           "counted", "counted_in", "ends", "huge_pages", "interleave", "need", "need_programs", "path_of", "placement",
            "ratios", "spread", "switch_modes", "two_cores", "vhu", "vhu_switch", "wait_for"]
 
 MBUFS = 8192
 MEGABYTES = 64
 HUGE_PAGE = 2
+
+
+def ends(table, work):
+    """Does the work, which adds rows to the table, and ends it. The exit status: 1, it failed; 77, it cannot be here."""
+    try:
+        work()
+    except Skip as reason:
+        print(f"cannot measure here: {reason}", file=sys.stderr)
+        return 77
+    except Failure as reason:
+        print(f"failed: {reason}", file=sys.stderr)
+        return 1
+    table.end()
+    return 0
 
 
 def two_cores():

@@ -18,7 +18,7 @@ import subprocess
 import sys
 
 import lab
-from lab import Backend, Failure, Skip, path_of
+from lab import Backend, Failure, path_of
 from report import Table, median, need
 
 COLUMNS = [("what", "what", -20, ""), ("ring", "ring", -6, ""), ("eventfd p50", "floor_p50", 11, ".1f"),
@@ -71,19 +71,14 @@ def main():
     if args.quick:
         args.samples, args.runs = 200, 1
     table = Table(COLUMNS, args.json)
-    try:
+
+    def work():
         cpus = lab.two_cores()
         for name, make, nr_ports in backends():
             for ring in ("split", "packed"):
                 table.add(measure(args, cpus, name, make, nr_ports, ring))
-    except Skip as reason:
-        print(f"cannot measure here: {reason}", file=sys.stderr)
-        return 77
-    except Failure as reason:
-        print(f"failed: {reason}", file=sys.stderr)
-        return 1
-    table.end()
-    return 0
+
+    return lab.ends(table, work)
 
 
 if __name__ == "__main__":

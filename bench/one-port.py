@@ -20,7 +20,7 @@ import shlex
 import sys
 
 import lab
-from lab import Backend, Cores, DpdkBackend, Failure, Frontend, Pair, Skip, path_of
+from lab import Backend, Cores, DpdkBackend, Frontend, Pair, path_of
 from report import Table, median
 
 RINGS = ("split", "packed")
@@ -121,20 +121,15 @@ def main():
     args = parse()
     table = Table(COLUMNS, args.json)
     words = set(filter(None, args.rows.split(",")))
-    try:
+
+    def work():
         cpus = lab.two_cores()
         cores = Cores(cpus)
         for ring, mode, size in itertools.product(RINGS, MODES, SIZES):
             if words <= {ring, mode, str(size)} and (size == 64 or not args.quick):
                 table.add(measure(args, cpus, cores, ring, mode, size))
-    except Skip as reason:
-        print(f"cannot measure here: {reason}", file=sys.stderr)
-        return 77
-    except Failure as reason:
-        print(f"failed: {reason}", file=sys.stderr)
-        return 1
-    table.end()
-    return 0
+
+    return lab.ends(table, work)
 
 
 if __name__ == "__main__":

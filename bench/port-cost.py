@@ -73,21 +73,16 @@ def main():
     if args.quick:
         args.ports, args.seconds = "2,64", 2
     table = Table(COLUMNS, args.json)
-    try:
+
+    def work():
         lab.need_programs("valgrind", "callgrind_control")
         need("pump")
         for ports in map(int, args.ports.split(",")):
             row = measure(args, ports)
             first = table.rows[0] if table.rows else row
             table.add(row | {"more": row["instructions"] / first["instructions"] - 1})
-    except Skip as reason:
-        print(f"cannot measure here: {reason}", file=sys.stderr)
-        return 77
-    except Failure as reason:
-        print(f"failed: {reason}", file=sys.stderr)
-        return 1
-    table.end()
-    return 0
+
+    return lab.ends(table, work)
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ import sys
 import time
 
 import lab
-from lab import Failure, Skip, path_of
+from lab import Failure, path_of
 from report import Table, need
 
 COLUMNS = [("ring", "ring", 6, ""), ("beside", "beside", 8, ""), ("frames", "frames", 8, ""),
@@ -58,7 +58,8 @@ def main():
     if args.quick:
         args.seconds = 2
     table = Table(COLUMNS, args.json)
-    try:
+
+    def work():
         lab.need_programs("valgrind", "callgrind_control")
         need("pump")
         for ring in [args.ring] if args.ring else ["split", "packed"]:
@@ -67,14 +68,8 @@ def main():
                 row = measure(args, ring, beside)
                 first = first or row
                 table.add(row | {"more": row["instructions"] / first["instructions"] - 1})
-    except Skip as reason:
-        print(f"cannot measure here: {reason}", file=sys.stderr)
-        return 77
-    except Failure as reason:
-        print(f"failed: {reason}", file=sys.stderr)
-        return 1
-    table.end()
-    return 0
+
+    return lab.ends(table, work)
 
 
 if __name__ == "__main__":

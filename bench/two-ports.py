@@ -23,7 +23,7 @@ import signal
 import sys
 
 import lab
-from lab import Backend, Cores, DpdkBackend, Failure, Frontend, Pair, Pump, Skip, path_of
+from lab import Backend, Cores, DpdkBackend, Frontend, Pair, Pump, path_of
 from report import ROOT, Table, median
 
 sys.path.insert(0, str(ROOT / "tests" / "peer"))
@@ -170,23 +170,18 @@ def main():
     args = parse()
     table = Table(COLUMNS, args.json)
     words = set(filter(None, args.rows.split(",")))
-    try:
+
+    def work():
         cpus = lab.two_cores()
         cores = Cores(cpus)
         for ring, size in itertools.product(RINGS, SIZES):
             if words <= {ring, size} and (ring == "split" or not args.quick):
                 for result in measure(args, cpus, cores, ring, size):
                     table.add(result)
-    except Skip as reason:
-        print(f"cannot measure here: {reason}", file=sys.stderr)
-        return 77
-    except Failure as reason:
-        print(f"failed: {reason}", file=sys.stderr)
-        return 1
-    if not lab.switch_modes():
-        table.say("this vhu switch has no --mode: it was measured as it is")
-    table.end()
-    return 0
+        if not lab.switch_modes():
+            table.say("this vhu switch has no --mode: it was measured as it is")
+
+    return lab.ends(table, work)
 
 
 if __name__ == "__main__":
