@@ -516,6 +516,17 @@ def the_walk_is_a_table_for_people():
 
 
 @test
+def other_tracers_find_the_stations_as_a_probe():
+    if not os.path.exists("/usr/include/x86_64-linux-gnu/sys/sdt.h"):
+        raise Skip("built without probes")
+    notes = subprocess.run(["readelf", "--notes", VHU], capture_output=True, text=True, check=True).stdout
+    probe = re.search(r"Provider: vhu\s+Name: vm_station\s+Location: (\S+),.*\s+Arguments: (.*)", notes)
+    check(probe and int(probe[1], 16), notes)
+    # station, device, what, a, b
+    check([word.split("@")[0] for word in probe[2].split()] == ["4", "8", "8", "8", "8"], probe[2])
+
+
+@test
 def doorbells_and_interrupts_pass_without_us_unless_they_are_traced():
     need_kvm()
     sock = switch()
