@@ -499,7 +499,9 @@ def the_walk_of_a_status_write_and_of_a_doorbell_can_be_seen():
     doorbell, = walk_with(walks, station="kick", a=1)
     check(names(doorbell) == ["exit", "bus", "register", "kick", "enter"], names(doorbell))
     check(doorbell["stations"][2]["what"] == "notify", doorbell)
-    told = [line["stations"][0] for line in later if line["after"] == doorbell["walk"]]
+    # a ring makes one call at its start, too: it may come between the two writes, and be all that the guest waits for
+    told = [line["stations"][0] for line in later if line["after"] in (write["walk"], doorbell["walk"])]
+    told = [station for station in told if station["station"] in ("call", "interrupt")]
     check([station["station"] for station in told[:2]] == ["call", "interrupt"], told)
     check(told[0]["a"] == 1 and told[1]["what"] == "msi" and told[1]["a"] == 0x41, told)
     check(all(station["device"] == "net0" for station in told), told)
