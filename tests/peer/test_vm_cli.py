@@ -9,6 +9,7 @@ it is tests/guest's."""
 import json
 import os
 import pty
+import re
 import resource
 import select
 import signal
