@@ -18,13 +18,14 @@ from bench import Failure, Process, Skip, path_of, wait_for  # noqa: E402
 from bench import need as need_programs  # noqa: E402
 from switches import huge_pages  # noqa: E402
 
-__all__ = ["Failure", "Process", "Skip", "Backend", "Cores", "DpdkBackend", "Frontend", "Pair", "Pump", "count",
-           "counted", "counted_in", "ends", "huge_pages", "interleave", "need", "need_programs", "path_of", "placement",
+__all__ = ["Failure", "Process", "Skip", "Backend", "Cores", "DpdkBackend", "Frontend", "Pair", "Pump", "ends",
+           "huge_pages", "instructions", "interleave", "need", "need_programs", "path_of", "placement",
            "ratios", "spread", "switch_modes", "two_cores", "vhu", "vhu_switch", "wait_for"]
 
 MBUFS = 8192
 MEGABYTES = 64
 HUGE_PAGE = 2
+COUNT_WINDOW = 128  # frames on their way while instructions are counted
 
 
 def ends(table, work):
@@ -207,11 +208,6 @@ class Pump:
         self.process.stop()
 
 
-def counted(out):
-    """What stands before a command whose instructions are counted into the file out."""
-    return ["valgrind", "--tool=callgrind", f"--callgrind-out-file={out}"]
-
-
 def count(pump, pid, what):
     """Tells callgrind (--zero, --dump); how many frames had arrived then: it takes a moment, whose middle is meant."""
     before = pump.ask()[0]
@@ -226,6 +222,32 @@ def counted_in(out):
     """Instructions of the first dump."""
     with open(out + ".1", encoding="ascii", errors="replace") as dump:
         return int(re.search(r"^totals:\s*(\d+)", dump.read(), re.M).group(1))
+
+
+def instructions(args, name, ports, ring, beside=None):
+    """Of `vhu switch` under callgrind with so many ports and a pump at them, for args.seconds: frames that arrived, and
+    instructions for each. Counting begins once frames pass."""
+    sockets = [path_of(f"{name}-{i}") for i in range(ports)]
+    out = path_of(f"{name}-callgrind")
+    argv = ["valgrind", "--tool=callgrind", f"--callgrind-out-file={out}", vhu(), "switch", "--quiet", "--no-sandbox",
+            "--ctl", path_of(f"{name}-ctl")]
+    argv += ["--mode", args.mode] if args.mode else []
+    for i, path in enumerate(sockets):
+        argv += ["--port", f"p{i}=vhost-user:{path},queues=1"]
+    patience = 60 + ports / 4
+    switch = Backend(None, argv, sockets, seconds=patience)
+    pump = Pump(None, sockets, ring, tso=False, window=COUNT_WINDOW, beside=beside)
+    try:
+        wait_for(f"frames through {ports} ports", lambda: pump.ask()[0] > 10 * COUNT_WINDOW, patience, 0.1)
+        before = count(pump, switch.pid, "--zero")
+        time.sleep(args.seconds)
+        frames = count(pump, switch.pid, "--dump") - before
+    finally:
+        pump.stop()
+        switch.stop()
+    if not frames:
+        raise Failure(f"{name}: no frame passed")
+    return {"frames": frames, "instructions": counted_in(out) / frames}
 
 
 class DpdkBackend(Testpmd):

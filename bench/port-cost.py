@@ -12,17 +12,15 @@ that time is in the figure, whichever thread does it. "more" is against the firs
 import argparse
 import resource
 import sys
-import time
 
 import lab
-from lab import Failure, Skip, path_of
+from lab import Skip
 from report import Table, need
 
 COLUMNS = [("ports", "ports", 5, ""), ("frames", "frames", 8, ""), ("instr. a frame", "instructions", 14, ".1f"),
            ("more", "more", 7, "+.1%")]
 # What a port has open in the switch: its sockets, its rings' eventfds, its memory.
 FDS_A_PORT = 16
-WINDOW = 128
 
 
 def raise_open_files(ports):
@@ -39,26 +37,7 @@ def raise_open_files(ports):
 
 def measure(args, ports):
     raise_open_files(ports)
-    name = f"{ports}-"
-    sockets = [path_of(f"{name}{i}") for i in range(ports)]
-    out = path_of(name + "callgrind")
-    argv = lab.counted(out) + [lab.vhu(), "switch", "--quiet", "--no-sandbox", "--ctl", path_of(name + "ctl")]
-    argv += ["--mode", args.mode] if args.mode else []
-    for i, path in enumerate(sockets):
-        argv += ["--port", f"p{i}=vhost-user:{path},queues=1"]
-    switch = lab.Backend(None, argv, sockets, seconds=60 + ports / 4)
-    pump = lab.Pump(None, sockets, args.ring, tso=False, window=WINDOW)
-    try:
-        lab.wait_for(f"frames through {ports} ports", lambda: pump.ask()[0] > 10 * WINDOW, 60 + ports / 4, 0.1)
-        before = lab.count(pump, switch.pid, "--zero")
-        time.sleep(args.seconds)
-        frames = lab.count(pump, switch.pid, "--dump") - before
-    finally:
-        pump.stop()
-        switch.stop()
-    if not frames:
-        raise Failure(f"{ports} ports: no frame passed")
-    return {"ports": ports, "frames": frames, "instructions": lab.counted_in(out) / frames}
+    return {"ports": ports} | lab.instructions(args, str(ports), ports, args.ring)
 
 
 def main():

@@ -11,40 +11,18 @@ is in the figure, the second pair's own share too. Counted by callgrind, as port
 
 import argparse
 import sys
-import time
 
 import lab
-from lab import Failure, path_of
 from report import Table, need
 
 COLUMNS = [("ring", "ring", 6, ""), ("beside", "beside", 8, ""), ("frames", "frames", 8, ""),
            ("instr. a frame", "instructions", 14, ".1f"), ("more", "more", 7, "+.1%")]
-WINDOW = 128
 BESIDE = ("emptied", "stuck", None)
 
 
 def measure(args, ring, beside):
-    name = f"{ring}-{beside}-"
-    sockets = [path_of(f"{name}{i}") for i in range(4)]
-    out = path_of(name + "callgrind")
-    argv = lab.counted(out) + [lab.vhu(), "switch", "--quiet", "--no-sandbox", "--ctl", path_of(name + "ctl")]
-    argv += ["--mode", args.mode] if args.mode else []
-    for i, path in enumerate(sockets):
-        argv += ["--port", f"p{i}=vhost-user:{path},queues=1"]
-    switch = lab.Backend(None, argv, sockets, seconds=60)
-    pump = lab.Pump(None, sockets, ring, tso=False, window=WINDOW, beside=beside)
-    try:
-        lab.wait_for("frames", lambda: pump.ask()[0] > 100 * WINDOW, 60, 0.1)
-        before = lab.count(pump, switch.pid, "--zero")
-        time.sleep(args.seconds)
-        frames = lab.count(pump, switch.pid, "--dump") - before
-    finally:
-        pump.stop()
-        switch.stop()
-    if not frames:
-        raise Failure(f"{name}: no frame passed")
-    return {"ring": ring, "beside": beside or "nothing", "frames": frames,
-            "instructions": lab.counted_in(out) / frames}
+    row = {"ring": ring, "beside": beside or "nothing"}
+    return row | lab.instructions(args, f"{ring}-{beside}", 4, ring, beside)
 
 
 def main():
