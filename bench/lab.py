@@ -29,7 +29,7 @@ COUNT_WINDOW = 128  # frames on their way while instructions are counted
 
 
 def ends(table, work):
-    """Does the work, which adds rows to the table, and ends it. The exit status: 1, it failed; 77, it cannot be here."""
+    """Does the work, which adds rows to the table, and ends it. The exit status: 1, failed; 77, it cannot be here."""
     try:
         work()
     except Skip as reason:
