@@ -21,6 +21,8 @@ enum {
 	BURST = 32,
 	LOOK_EVERY = 4096,
 	HDR_LEN = 12,
+	NR_BUFFERS_AT = 10, /* num_buffers, in the header (5.1.6) */
+	BUFFER_LEN = 2048,  /* of a guest's receive buffers, where a frame takes several (guest.c) */
 	/* virtio 1.2, 2.7.13 and 2.8.14 */
 	DESC_NEXT = 1,
 	USED_NO_NOTIFY = 1,
@@ -41,6 +43,11 @@ struct split_used {
 	struct {
 		uint32_t id, len;
 	} ring[];
+};
+
+struct split_desc {
+	uint64_t addr;
+	uint64_t rest;
 };
 
 struct packed_desc {
@@ -94,6 +101,17 @@ static void *translate(const struct device *dev, uint64_t uva)
 
 		if (uva - r->uva < r->size)
 			return dev->mapped[i] + r->mmap_offset + (uva - r->uva);
+	}
+	return NULL;
+}
+
+static uint8_t *at_gpa(const struct device *dev, uint64_t gpa)
+{
+	for (uint32_t i = 0; i < dev->table.nr; i++) {
+		const struct vhu_region *r = &dev->table.region[i];
+
+		if (gpa - r->gpa < r->size)
+			return dev->mapped[i] + r->mmap_offset + (gpa - r->gpa);
 	}
 	return NULL;
 }
@@ -165,7 +183,10 @@ static void obey(struct device *dev, struct vhu_msg *msg)
 	case VHU_GET_FEATURES:
 		reply(dev, msg,
 		      VHU_MASK(VHU_F_VERSION_1_BIT) | VHU_MASK(VHU_F_RING_PACKED_BIT) |
-			      VHU_MASK(VHU_F_IN_ORDER_BIT) | VHU_MASK(VHU_NET_F_MRG_RXBUF_BIT));
+			      VHU_MASK(VHU_F_IN_ORDER_BIT) | VHU_MASK(VHU_NET_F_MRG_RXBUF_BIT) |
+			      VHU_MASK(VHU_NET_F_CSUM_BIT) | VHU_MASK(VHU_NET_F_GUEST_CSUM_BIT) |
+			      VHU_MASK(VHU_NET_F_HOST_TSO4_BIT) |
+			      VHU_MASK(VHU_NET_F_GUEST_TSO4_BIT));
 		break;
 	case VHU_SET_FEATURES:
 		dev->features = msg->u64;
@@ -197,31 +218,33 @@ static void obey(struct device *dev, struct vhu_msg *msg)
 	vhu_msg_close_fds(msg);
 }
 
-/* ---- Rings: len is what each buffer is said to hold. The count of chains. ---- */
+/* ---- Rings: len is what each buffer is said to hold, the last of them last_len. The count of chains. ---- */
 static unsigned int split_ready(const struct ring *ring)
 {
 	return (uint16_t)(atomic_load_explicit(&ring->avail->idx, memory_order_acquire) -
 			  ring->seen);
 }
 
-static void split_turn(struct ring *ring, unsigned int nr, uint32_t len)
+static void split_turn(struct ring *ring, unsigned int nr, uint32_t len, uint32_t last_len)
 {
 	const uint32_t mask = ring->num - 1;
 
 	for (unsigned int i = 0; i < nr; i++, ring->seen++) {
 		ring->used->ring[ring->seen & mask].id = ring->avail->ring[ring->seen & mask];
-		ring->used->ring[ring->seen & mask].len = len;
+		ring->used->ring[ring->seen & mask].len = i + 1 < nr ? len : last_len;
 	}
 	/* pairs with the driver's load of used->idx: entries before index */
 	atomic_store_explicit(&ring->used->idx, ring->seen, memory_order_release);
 }
 
-static bool packed_is_ready(const struct ring *ring)
+/* Whether the descriptor so many steps ahead is available. */
+static bool packed_is_ready(const struct ring *ring, unsigned int ahead)
 {
-	const uint16_t flags =
-		atomic_load_explicit(&ring->desc[ring->at].flags, memory_order_acquire);
+	const bool beyond = ring->at + ahead >= ring->num, wrap = ring->wrap != beyond;
+	const uint32_t at = ring->at + ahead - (beyond ? ring->num : 0);
+	const uint16_t flags = atomic_load_explicit(&ring->desc[at].flags, memory_order_acquire);
 
-	return !!(flags & PACKED_AVAIL) == ring->wrap && !!(flags & PACKED_USED) != ring->wrap;
+	return !!(flags & PACKED_AVAIL) == wrap && !!(flags & PACKED_USED) != wrap;
 }
 
 static void packed_step(struct ring *ring)
@@ -254,14 +277,14 @@ static unsigned int turn(struct device *dev, unsigned int index, unsigned int ma
 	if (!ring->is_running)
 		return 0;
 	if (is_packed(dev)) {
-		for (; nr < max && packed_is_ready(ring); nr++)
+		for (; nr < max && packed_is_ready(ring, 0); nr++)
 			packed_turn(ring, len);
 		return nr;
 	}
 	nr = split_ready(ring);
 	nr = nr < max ? nr : max;
 	if (nr)
-		split_turn(ring, nr, len);
+		split_turn(ring, nr, len, len);
 	return nr;
 }
 
@@ -276,11 +299,50 @@ static bool listen_to(struct device *dev)
 	return ret == 0;
 }
 
+/*
+ * A frame that takes several receive buffers: the first has to say how many, and its header is the only
+ * thing that is written here. False: there are not so many buffers.
+ */
+static bool turn_long(const struct device *dev, struct ring *ring, uint32_t len)
+{
+	const unsigned int nr = (len + BUFFER_LEN - 1) / BUFFER_LEN;
+	const uint32_t last_len = len - (nr - 1) * BUFFER_LEN;
+	uint8_t *header;
+
+	if (is_packed(dev) ? !packed_is_ready(ring, nr - 1) : split_ready(ring) < nr)
+		return false;
+	header = at_gpa(dev, is_packed(dev) ? ring->desc[ring->at].addr :
+					      ((struct split_desc *)ring->desc)
+						      [ring->avail->ring[ring->seen & (ring->num - 1)]]
+							      .addr);
+	if (!header)
+		return false;
+	memset(header, 0, HDR_LEN);
+	header[NR_BUFFERS_AT] = (uint8_t)nr;
+	if (is_packed(dev))
+		for (unsigned int i = 0; i < nr; i++)
+			packed_turn(ring, i + 1 < nr ? BUFFER_LEN : last_len);
+	else
+		split_turn(ring, nr, BUFFER_LEN, last_len);
+	return true;
+}
+
+static unsigned int give(struct device *to, unsigned int owed, uint32_t len)
+{
+	unsigned int nr = 0;
+
+	if (len <= BUFFER_LEN)
+		return turn(to, 0, owed, len);
+	while (nr < owed && to->ring[0].is_running && turn_long(to, &to->ring[0], len))
+		nr++;
+	return nr;
+}
+
 /* What was taken from one device's transmit ring is owed to the other's receive ring. */
 static unsigned int carry(struct device *from, struct device *to, unsigned int owed, uint32_t len)
 {
 	owed += turn(from, 1, BURST - owed, 0);
-	return owed - turn(to, 0, owed, len);
+	return owed - give(to, owed, len);
 }
 
 static void run(const char *mode, struct device *devs, unsigned int nr_devs, uint32_t len)

@@ -35,8 +35,8 @@ SIZES = ("64", "1518", "tso")
 RING_SIZE = 256
 OPTIONS = ",mrg_rxbuf=1,in_order=1"
 MACS = ("02:00:00:00:01:01", "02:00:00:00:01:02")
-# Of a frame of 64 KiB, see guest.c: bits, in thousandths for figures in Gbit/s.
-TSO_KBITS = 65226 * 8 / 1000
+TSO_LEN = 65226  # of a frame of 64 KiB, see guest.c
+TSO_KBITS = TSO_LEN * 8 / 1000  # in thousandths of bits, for figures in Gbit/s
 
 COLUMNS = [("ring", "ring", -6, ""), ("size", "size", -4, ""), ("against", "against", -7, ""),
            ("vhu", "vhu", 5, ".2f"), ("peer", "peer", 5, ".2f"), ("ratio", "ratio", 5, ".2f"),
@@ -90,7 +90,7 @@ class Row:
             options = ",tso=1,legacy-ol-flags=1" if tso else ""
             return DpdkBackend(cpu, sockets, "io", options=options, mbufs=16384, megabytes=128), sockets
         if name == "ceiling":
-            return Backend(cpu, [lab.need("ceiling"), "forward", *sockets, self.size], sockets), sockets
+            return Backend(cpu, [lab.need("ceiling"), "forward", *sockets, str(TSO_LEN) if tso else self.size], sockets), sockets
         mode = {"vhu": "poll", "adaptive": "adaptive"}[name] if lab.switch_modes() else None
         return lab.vhu_switch(cpu, sockets, mode), sockets
 
@@ -119,16 +119,15 @@ class Row:
         self.pairs = {}
 
 
-def contestants(args, size):
+def contestants(args):
     """The peers stand on either side of ours, so that both are near it in time."""
     names = ["ovs"] if args.ovs else []
-    names += ["vhu", "testpmd", "null"]
-    names += ["ceiling"] if size != "tso" else []
+    names += ["vhu", "testpmd", "null", "ceiling"]
     return names + (["adaptive"] if lab.switch_modes() else [])
 
 
 def measure(args, cpus, cores, ring, size):
-    row = Row(cpus, ring, size, contestants(args, size))
+    row = Row(cpus, ring, size, contestants(args))
     try:
         figures, places = lab.interleave(row.pairs, args.rounds, args.seconds, cores, args.note)
     finally:
