@@ -48,9 +48,10 @@ struct sw_queue {
 	_Atomic uint8_t attention;
 
 	/* Its worker's own. */
-	bool is_listed;	 /* in the list of active queues */
-	bool is_waiting; /* in the list of queues to be looked at by the clock */
-	uint64_t due_ns; /* when that is */
+	bool is_listed;	    /* in the list of active queues */
+	bool is_waiting;    /* in the list of queues to be looked at by the clock */
+	uint64_t due_ns;    /* when that is */
+	uint64_t frame_len; /* of the frames of its last visit, on average */
 	struct sw_spin spin;
 
 	/* Control thread, while it changes hands. */

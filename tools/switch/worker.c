@@ -29,6 +29,8 @@ enum {
 	ROUND_MAX = 64,
 	ROUND_WORK = 512,
 	WORK_BYTES = 256, /* as much work as a frame */
+	/* A visit takes no more, or about that: sender and receiver have nothing to do before it ends. */
+	VISIT_BYTES = 256 * 1024,
 	TICK_NS = 1000000,
 	LOOK_NS = 30000, /* between looks for events while there is something to do */
 	/* A round that finds nothing takes some microseconds, unless somebody else had the processor. */
@@ -181,16 +183,24 @@ static bool keeps_looking(struct sw_worker *worker, struct sw_queue *queue)
 	}
 }
 
+/* Frames that a visit may take, if they are as long as those of the last one. */
+static unsigned int visit_max(const struct sw_queue *queue)
+{
+	if (queue->frame_len <= VISIT_BYTES / VHU_NET_BURST)
+		return VHU_NET_BURST;
+	return VISIT_BYTES / (unsigned int)queue->frame_len;
+}
+
 /* Sets the visit's budget. False: the port has had enough for now; what is in the ring stays there. */
 static bool may_take(struct sw_worker *worker, struct sw_queue *queue, uint64_t id)
 {
 	struct sw_limit *limit = &queue->port->limit;
 	uint64_t until_ns;
 
-	worker->budget = VHU_NET_BURST;
+	worker->budget = visit_max(queue);
 	if (!sw_limit_is_on(limit))
 		return true;
-	worker->budget = sw_limit_ask(limit, worker->now_ns, VHU_NET_BURST, &until_ns);
+	worker->budget = sw_limit_ask(limit, worker->now_ns, worker->budget, &until_ns);
 	if (worker->budget)
 		return true;
 	sw_count(&queue->counters[worker->index].rx_limited, 1);
@@ -211,6 +221,8 @@ static enum sw_visit visit_within_limit(struct sw_worker *worker, struct sw_queu
 	frames = counters->rx_frames - frames;
 	bytes = counters->rx_bytes - bytes;
 	worker->work += frames + bytes / WORK_BYTES;
+	if (frames)
+		queue->frame_len = bytes / frames;
 	if (sw_limit_is_on(limit) && frames)
 		sw_limit_take(limit, worker->now_ns, frames, bytes);
 	return ret;
