@@ -22,7 +22,7 @@ enum {
 	LOOK_EVERY = 4096,
 	HDR_LEN = 12,
 	NR_BUFFERS_AT = 10, /* num_buffers, in the header (5.1.6) */
-	BUFFER_LEN = 2048,  /* of a guest's receive buffers, where a frame takes several (guest.c) */
+	BUFFER_LEN = 2048, /* of a guest's receive buffers, where a frame takes several (guest.c) */
 	/* virtio 1.2, 2.7.13 and 2.8.14 */
 	DESC_NEXT = 1,
 	USED_NO_NOTIFY = 1,
@@ -299,6 +299,16 @@ static bool listen_to(struct device *dev)
 	return ret == 0;
 }
 
+/* Where the next available chain's first buffer lies. */
+static uint64_t next_addr(const struct device *dev, const struct ring *ring)
+{
+	const struct split_desc *table = (const struct split_desc *)ring->desc;
+
+	if (is_packed(dev))
+		return ring->desc[ring->at].addr;
+	return table[ring->avail->ring[ring->seen & (ring->num - 1)]].addr;
+}
+
 /*
  * A frame that takes several receive buffers: the first has to say how many, and its header is the only
  * thing that is written here. False: there are not so many buffers.
@@ -311,10 +321,7 @@ static bool turn_long(const struct device *dev, struct ring *ring, uint32_t len)
 
 	if (is_packed(dev) ? !packed_is_ready(ring, nr - 1) : split_ready(ring) < nr)
 		return false;
-	header = at_gpa(dev, is_packed(dev) ? ring->desc[ring->at].addr :
-					      ((struct split_desc *)ring->desc)
-						      [ring->avail->ring[ring->seen & (ring->num - 1)]]
-							      .addr);
+	header = at_gpa(dev, next_addr(dev, ring));
 	if (!header)
 		return false;
 	memset(header, 0, HDR_LEN);
