@@ -114,6 +114,17 @@ fail:
 	return vhu_read_once(&q->fault) ? -ENOTCONN : err;
 }
 
+/*
+ * A word of the header, if the buffer does not have it already. Most are the same for all frames, and where
+ * the header has a line of cache of its own that line then stays with both sides.
+ */
+static VHU_ALWAYS_INLINE void put_hdr(const struct vhu_dirty *dirty, uint8_t *at, uint64_t gpa,
+				      const void *word, const size_t size)
+{
+	if (__builtin_memcmp(at, word, size))
+		vhu_guest_store(dirty, at, gpa, word, size);
+}
+
 /* Copies one frame with its header into one buffer whose first piece has room for all of it. */
 static VHU_ALWAYS_INLINE void fill(const struct vhu_seg *seg, const struct vhu_net_frame *frame,
 				   const size_t hdr_len, const struct vhu_dirty *dirty)
@@ -129,13 +140,12 @@ static VHU_ALWAYS_INLINE void fill(const struct vhu_seg *seg, const struct vhu_n
 		       "as the net header, less num_buffers");
 	__builtin_memcpy(&first, &frame->hdr, sizeof(first));
 	second = frame->hdr.csum_offset | nr_buffers << 16;
-	vhu_guest_store(dirty, at, gpa, &first, sizeof(first));
+	put_hdr(dirty, at, gpa, &first, sizeof(first));
 	if (vhu_likely(hdr_len == sizeof(first) + sizeof(second)))
-		vhu_guest_store(dirty, at + sizeof(first), gpa + sizeof(first), &second,
-				sizeof(second));
+		put_hdr(dirty, at + sizeof(first), gpa + sizeof(first), &second, sizeof(second));
 	else
-		vhu_guest_store(dirty, at + sizeof(first), gpa + sizeof(first), &second,
-				sizeof(second) / 2);
+		put_hdr(dirty, at + sizeof(first), gpa + sizeof(first), &second,
+			sizeof(second) / 2);
 	at += hdr_len;
 	gpa += hdr_len;
 	vhu_guest_store(dirty, at, gpa, frame->head, head_len);

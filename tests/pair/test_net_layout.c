@@ -101,6 +101,50 @@ static void header_has_the_size_that_was_agreed(void **state)
 	}
 }
 
+/* What the buffer has already need not be written again: it has to be told apart, byte by byte. */
+static void header_is_right_whatever_the_buffer_held(void **state)
+{
+	static const uint64_t rows[] = { 0, VHU_MASK(VHU_F_VERSION_1_BIT) |
+						    VHU_MASK(VHU_NET_F_MRG_RXBUF_BIT) };
+
+	for (unsigned int row = 0; row < 2; row++) {
+		struct pair *p = running(state, &(struct drv_options){ .no_features = rows[row] });
+		struct drv_ring *ring = &p->drv.ring[0];
+		const unsigned int size = drv_net_hdr_size(&p->drv);
+		const struct vhu_net_hdr hdr = { .flags = VHU_NET_HDR_NEEDS_CSUM,
+						 .csum_start = 34,
+						 .csum_offset = 16 };
+		const struct drv_net_hdr raw = { .flags = VHU_NET_HDR_NEEDS_CSUM,
+						 .csum_start = 34,
+						 .csum_offset = 16,
+						 .num_buffers = 1 };
+		uint8_t frame[100], back[4096], held[sizeof(raw)];
+		size_t len;
+
+		drv_net_make(frame, sizeof(frame), 3);
+		/* each byte wrong in turn, and then none */
+		for (unsigned int i = 0; i <= size; i++) {
+			const uint32_t slot = ring->free_slot[ring->nr_free_slots - 1];
+			const uint64_t gpa = ring->slots_gpa + (uint64_t)slot * ring->slot_size;
+
+			memcpy(held, &raw, size);
+			if (i < size)
+				held[i] ^= 0x5a;
+			drv_mem_write(&p->drv.mem, gpa, held, size);
+			assert_int_equal(drv_net_fill(&p->drv, 0, 1), 1);
+			assert_int_equal(fixture_push(&p->fix, 0, frame, sizeof(frame), &hdr), 0);
+			drv_mem_read(&p->drv.mem, gpa, held, size);
+			assert_memory_equal(held, &raw, size);
+			assert_int_equal(
+				drv_net_receive(&p->drv, 0, back, sizeof(back), &len, NULL), 1);
+			assert_int_equal(len, sizeof(frame));
+			assert_memory_equal(back, frame, sizeof(frame));
+		}
+		pair_teardown(state);
+		pair_setup(state);
+	}
+}
+
 static void frames_of_64_kib_pass(void **state)
 {
 	struct pair *p =
@@ -352,6 +396,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		pair_test(each_cut_of_header_and_frame),
 		pair_test(header_has_the_size_that_was_agreed),
+		pair_test(header_is_right_whatever_the_buffer_held),
 		pair_test(frames_of_64_kib_pass),
 		pair_test(too_short_and_too_long_are_dropped_and_given_back),
 		pair_test(header_fields_arrive_in_both_directions),
