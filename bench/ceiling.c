@@ -25,6 +25,7 @@ enum {
 	BUFFER_LEN = 2048, /* of a guest's receive buffers, where a frame takes several (guest.c) */
 	/* virtio 1.2, 2.7.13 and 2.8.14 */
 	DESC_NEXT = 1,
+	DESC_WRITE = 2,
 	USED_NO_NOTIFY = 1,
 	EVENT_DISABLE = 1,
 	PACKED_AVAIL = 1 << 7,
@@ -258,7 +259,8 @@ static void packed_step(struct ring *ring)
 static void packed_turn(struct ring *ring, uint32_t len)
 {
 	struct packed_desc *first = &ring->desc[ring->at];
-	const uint16_t flags = ring->wrap ? PACKED_AVAIL | PACKED_USED : 0;
+	const uint16_t flags =
+		(ring->wrap ? PACKED_AVAIL | PACKED_USED : 0) | (len ? DESC_WRITE : 0);
 
 	while (ring->desc[ring->at].flags & DESC_NEXT)
 		packed_step(ring);
@@ -309,6 +311,17 @@ static uint64_t next_addr(const struct device *dev, const struct ring *ring)
 	return table[ring->avail->ring[ring->seen & (ring->num - 1)]].addr;
 }
 
+/* All of them are looked at: a driver shows the first of what it adds last. */
+static bool has_buffers(const struct device *dev, const struct ring *ring, unsigned int nr)
+{
+	if (!is_packed(dev))
+		return split_ready(ring) >= nr;
+	for (unsigned int i = 0; i < nr; i++)
+		if (!packed_is_ready(ring, i))
+			return false;
+	return true;
+}
+
 /*
  * A frame that takes several receive buffers: the first has to say how many, and its header is the only
  * thing that is written here. False: there are not so many buffers.
@@ -319,7 +332,7 @@ static bool turn_long(const struct device *dev, struct ring *ring, uint32_t len)
 	const uint32_t last_len = len - (nr - 1) * BUFFER_LEN;
 	uint8_t *header;
 
-	if (is_packed(dev) ? !packed_is_ready(ring, nr - 1) : split_ready(ring) < nr)
+	if (!has_buffers(dev, ring, nr))
 		return false;
 	header = at_gpa(dev, next_addr(dev, ring));
 	if (!header)
