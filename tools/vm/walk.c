@@ -2,6 +2,9 @@
 /*
  * Collects the stations of each vCPU's walk; the vCPU never waits for who reads: a walk is put down as
  * text in a buffer, which the device thread writes, and dropped and counted when that is full.
+ *
+ * The device thread may be done with what a walk left to it before the vCPU is back in the guest, above all where both
+ * share a processor. What it says of a walk that is under way waits for that walk's end.
  */
 
 #include "vm/walk.h"
@@ -23,6 +26,7 @@ enum {
 	MAX_DEVICES = 8,
 	BUFFER_SIZE = 1 << 18,
 	OUTLET_SIZE = 1 << 14,
+	LATER_SIZE = 1 << 13, /* a start's messages, some 30 lines */
 };
 
 /* A walk that leaves something to others, and when it began. */
@@ -36,6 +40,14 @@ struct causes {
 	struct cause status, doorbell;
 };
 
+/* Of one vCPU. */
+struct under_way {
+	struct walk_way way; /* number 0: it leaves nothing to others so far */
+	bool is_open;	     /* between exit and return */
+	size_t len;	     /* of what was said of it meanwhile */
+	char later[LATER_SIZE];
+};
+
 struct walk {
 	struct vmm_probe probe;
 	struct outlet *outlet;
@@ -44,7 +56,7 @@ struct walk {
 	bool json, all;
 
 	pthread_mutex_t lock; /* all below */
-	struct walk_way ways[MAX_CPUS];
+	struct under_way cpus[MAX_CPUS];
 	struct causes causes[MAX_DEVICES];
 	uint64_t nr_walks, nr_lost;
 	size_t len;
@@ -86,20 +98,23 @@ static struct causes *causes_of(struct walk *walk, const char *device)
 	return NULL;
 }
 
-static void note_causes(struct walk *walk, const struct walk_way *way)
+/* This walk leaves something to others from this station on: it has a number by which they name it. */
+static void note_cause(struct walk *walk, struct walk_way *way, const struct walk_station *station)
 {
-	const struct cause cause = { way->number, way->stations[0].time_ns };
+	struct causes *causes = station->device[0] ? causes_of(walk, station->device) : NULL;
+	struct cause *cause;
 
-	for (unsigned int i = 0; i < way->nr; i++) {
-		const struct walk_station *station = &way->stations[i];
-		struct causes *causes =
-			station->device[0] ? causes_of(walk, station->device) : NULL;
+	if (!causes)
+		return;
+	if (!way->number)
+		way->number = ++walk->nr_walks;
+	cause = station->at == VMM_AT_KICK ? &causes->doorbell : &causes->status;
+	*cause = (struct cause){ way->number, way->stations[0].time_ns };
+}
 
-		if (causes && (station->at == VMM_AT_STATUS || station->at == VMM_AT_START))
-			causes->status = cause;
-		if (causes && station->at == VMM_AT_KICK)
-			causes->doorbell = cause;
-	}
+static bool is_cause(enum vmm_station station)
+{
+	return station == VMM_AT_STATUS || station == VMM_AT_START || station == VMM_AT_KICK;
 }
 
 /* ---- Records ---- */
@@ -126,16 +141,37 @@ static bool is_shown(const struct walk *walk, const struct walk_way *way)
 	return walk->all;
 }
 
-static void on_vcpu(struct walk *walk, const struct vmm_record *record)
+static void begin(struct under_way *cpu, int number)
 {
-	struct walk_way *way = &walk->ways[record->cpu];
+	cpu->way.number = 0;
+	cpu->way.nr = 0;
+	cpu->way.nr_dropped = 0;
+	cpu->way.cpu = number;
+	cpu->is_open = true;
+}
+
+static void end(struct walk *walk, struct under_way *cpu)
+{
 	char text[WALK_TEXT];
 
-	if (record->station == VMM_AT_EXIT) {
-		way->nr = 0;
-		way->nr_dropped = 0;
-		way->cpu = record->cpu;
+	cpu->is_open = false;
+	if (is_shown(walk, &cpu->way)) {
+		if (!cpu->way.number)
+			cpu->way.number = ++walk->nr_walks;
+		put(walk, text, walk_show(text, &cpu->way, walk->json));
 	}
+	if (cpu->len)
+		put(walk, cpu->later, cpu->len);
+	cpu->len = 0;
+}
+
+static void on_vcpu(struct walk *walk, const struct vmm_record *record)
+{
+	struct under_way *cpu = &walk->cpus[record->cpu];
+	struct walk_way *way = &cpu->way;
+
+	if (record->station == VMM_AT_EXIT)
+		begin(cpu, record->cpu);
 	/* The last place is the return's. */
 	if (way->nr == WALK_STATIONS ||
 	    (way->nr == WALK_STATIONS - 1 && record->station != VMM_AT_ENTER)) {
@@ -143,11 +179,25 @@ static void on_vcpu(struct walk *walk, const struct vmm_record *record)
 		return;
 	}
 	take_station(&way->stations[way->nr++], record);
-	if (record->station != VMM_AT_ENTER || !is_shown(walk, way))
+	if (is_cause((enum vmm_station)record->station))
+		note_cause(walk, way, &way->stations[way->nr - 1]);
+	if (record->station == VMM_AT_ENTER)
+		end(walk, cpu);
+}
+
+/* Puts down what was said of a walk of that number, behind the walk itself. */
+static void put_later(struct walk *walk, uint64_t number, const char *text, size_t len)
+{
+	for (unsigned int i = 0; i < MAX_CPUS; i++) {
+		struct under_way *cpu = &walk->cpus[i];
+
+		if (!cpu->is_open || cpu->way.number != number || len > LATER_SIZE - cpu->len)
+			continue;
+		memcpy(cpu->later + cpu->len, text, len);
+		cpu->len += len;
 		return;
-	way->number = ++walk->nr_walks;
-	note_causes(walk, way);
-	put(walk, text, walk_show(text, way, walk->json));
+	}
+	put(walk, text, len);
 }
 
 static void on_device_thread(struct walk *walk, const struct vmm_record *record)
@@ -165,7 +215,8 @@ static void on_device_thread(struct walk *walk, const struct vmm_record *record)
 	if (!cause->number)
 		return;
 	take_station(&station, record);
-	put(walk, text, walk_show_later(text, &station, cause->number, cause->exit_ns, walk->json));
+	put_later(walk, cause->number, text,
+		  walk_show_later(text, &station, cause->number, cause->exit_ns, walk->json));
 }
 
 static void on_record(void *arg, const struct vmm_record *record)
@@ -240,6 +291,9 @@ void walk_free(struct walk *walk)
 {
 	if (!walk)
 		return;
+	/* the guest's last exit may have no return */
+	for (unsigned int i = 0; i < MAX_CPUS; i++)
+		put(walk, walk->cpus[i].later, walk->cpus[i].len);
 	while (walk->outlet && walk->len && outlet_room(walk->outlet))
 		pump(walk);
 	loop_remove(walk->source);
