@@ -151,7 +151,7 @@ def testpmd_answers(host):
         raise Skip("no dpdk-testpmd here")
     host.run("mkdir -p /var/run && mkfifo /tmp/testpmd.in")
     # standard input stays open: its end would be testpmd's
-    host.background("echo $$ >/tmp/testpmd.pid; exec dpdk-testpmd -l 0,1 --no-huge --no-shconf --no-pci --no-telemetry -m 64 "
+    host.background("echo $$ >/tmp/testpmd.pid; exec dpdk-testpmd --lcores 0@0,1@0 --no-huge --no-shconf --no-pci --no-telemetry -m 64 "
                     "$(for d in /vm/dpdk/*; do echo -d $d; done) "
                     "--vdev=net_vhost0,iface=/tmp/t.sock,queues=1 -- -i --nb-cores=1 "
                     "--total-num-mbufs=2048 --forward-mode=icmpecho --auto-start --no-lsc-interrupt "
