@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The ceiling: a backend that turns descriptors over without looking at what they point to. No backend
- * can be faster than that, so it tells how much of a pair's time is the frontend's and the machine's.
+ * can be faster than that, so it tells how much of a pair's time is the frontend's and the machine's. With copy
+ * it copies, too, and nothing else.
  *
  * It trusts its frontend in everything, which is why it must never become more than a measure.
  */
@@ -301,25 +302,27 @@ static bool listen_to(struct device *dev)
 	return ret == 0;
 }
 
-/* Where the next available chain's first buffer lies. */
-static uint64_t next_addr(const struct device *dev, const struct ring *ring)
+/* Where the first buffer of an available chain lies; so many chains of one descriptor come before it. */
+static uint64_t addr_ahead(const struct device *dev, const struct ring *ring, unsigned int ahead)
 {
 	const struct split_desc *table = (const struct split_desc *)ring->desc;
 
 	if (is_packed(dev))
-		return ring->desc[ring->at].addr;
-	return table[ring->avail->ring[ring->seen & (ring->num - 1)]].addr;
+		return ring->desc[(ring->at + ahead) % ring->num].addr;
+	return table[ring->avail->ring[(ring->seen + ahead) & (ring->num - 1)]].addr;
 }
 
-/* All of them are looked at: a driver shows the first of what it adds last. */
-static bool has_buffers(const struct device *dev, const struct ring *ring, unsigned int nr)
+/* Chains of one descriptor that are available, max at most. All are looked at: a driver shows the first of a batch last. */
+static unsigned int count_ready(const struct device *dev, const struct ring *ring, unsigned int max)
 {
-	if (!is_packed(dev))
-		return split_ready(ring) >= nr;
-	for (unsigned int i = 0; i < nr; i++)
-		if (!packed_is_ready(ring, i))
-			return false;
-	return true;
+	unsigned int nr = 0;
+
+	if (is_packed(dev))
+		while (nr < max && packed_is_ready(ring, nr))
+			nr++;
+	else
+		nr = split_ready(ring);
+	return nr < max ? nr : max;
 }
 
 /*
@@ -332,9 +335,9 @@ static bool turn_long(const struct device *dev, struct ring *ring, uint32_t len)
 	const uint32_t last_len = len - (nr - 1) * BUFFER_LEN;
 	uint8_t *header;
 
-	if (!has_buffers(dev, ring, nr))
+	if (count_ready(dev, ring, nr) < nr)
 		return false;
-	header = at_gpa(dev, next_addr(dev, ring));
+	header = at_gpa(dev, addr_ahead(dev, ring, 0));
 	if (!header)
 		return false;
 	memset(header, 0, HDR_LEN);
@@ -365,9 +368,42 @@ static unsigned int carry(struct device *from, struct device *to, unsigned int o
 	return owed - give(to, owed, len);
 }
 
+/*
+ * The least that carrying frames can be: they are copied, each from one buffer to one, and nothing is judged
+ * or looked up. A burst is asked for before it is touched, as anybody would who is in a hurry.
+ */
+static void copy(struct device *from, struct device *to, uint32_t len)
+{
+	uint8_t *source[BURST], *sink[BURST];
+	unsigned int nr;
+
+	if (!from->ring[1].is_running || !to->ring[0].is_running)
+		return;
+	nr = count_ready(from, &from->ring[1], BURST);
+	nr = count_ready(to, &to->ring[0], nr);
+	for (unsigned int i = 0; i < nr; i++) {
+		source[i] = at_gpa(from, addr_ahead(from, &from->ring[1], i));
+		sink[i] = at_gpa(to, addr_ahead(to, &to->ring[0], i));
+		if (!source[i] || !sink[i])
+			return;
+		__builtin_prefetch(source[i] + HDR_LEN);
+		__builtin_prefetch(sink[i] + HDR_LEN, 1);
+	}
+	for (unsigned int i = 0; i < nr; i++) {
+		if (sink[i][NR_BUFFERS_AT] != 1) {
+			memset(sink[i], 0, HDR_LEN);
+			sink[i][NR_BUFFERS_AT] = 1;
+		}
+		memcpy(sink[i] + HDR_LEN, source[i] + HDR_LEN, len - HDR_LEN);
+	}
+	turn(to, 0, nr, len);
+	turn(from, 1, nr, 0);
+}
+
 static void run(const char *mode, struct device *devs, unsigned int nr_devs, uint32_t len)
 {
 	const bool is_sink = strcmp(mode, "sink") == 0, is_source = strcmp(mode, "source") == 0;
+	const bool is_copy = strcmp(mode, "copy") == 0;
 	unsigned int owed[2] = { 0 };
 
 	for (unsigned int i = 0; !ended; i++) {
@@ -381,6 +417,9 @@ static void run(const char *mode, struct device *devs, unsigned int nr_devs, uin
 			turn(&devs[0], 0, BURST, len);
 		} else if (is_sink) {
 			turn(&devs[0], 1, BURST, 0);
+		} else if (is_copy) {
+			copy(&devs[0], &devs[1], len);
+			copy(&devs[1], &devs[0], len);
 		} else if (nr_devs == 1) {
 			owed[0] = carry(&devs[0], &devs[0], owed[0], len);
 		} else {
@@ -430,7 +469,7 @@ static int meet_both(struct device *devs, unsigned int nr_devs)
 static int usage(void)
 {
 	fputs("usage: ceiling sink|source|echo SOCKET BYTES\n"
-	      "       ceiling forward SOCKET SOCKET BYTES\n",
+	      "       ceiling forward|copy SOCKET SOCKET BYTES\n",
 	      stderr);
 	return 2;
 }
@@ -439,7 +478,8 @@ int main(int argc, char **argv)
 {
 	static struct device devs[2];
 	const char *mode = argc > 1 ? argv[1] : "";
-	const unsigned int nr_devs = strcmp(mode, "forward") == 0 ? 2 : 1;
+	const bool is_copy = strcmp(mode, "copy") == 0;
+	const unsigned int nr_devs = is_copy || strcmp(mode, "forward") == 0 ? 2 : 1;
 	int err = 0;
 
 	if (argc != 3 + (int)nr_devs || (nr_devs == 1 && strcmp(mode, "sink") != 0 &&

@@ -10,9 +10,9 @@ tso: a frontend of our own (bench/pump.c) sends frames of 64 KiB, as `vhu bench 
 the other, 16 on their way; Gbit/s.
 
 testpmd forwards what comes without looking at it (io); OVS does what a switch does (NORMAL), and so does vhu, in
-poll mode. null: a second testpmd against the first. ceil.: a backend that touches no data, against testpmd. adapt:
-vhu in its adaptive mode, against poll. Each round has a slice for every contestant, forth and back again, and all
-others are stopped meanwhile; see bench/one-port.py.
+poll mode. null: a second testpmd against the first. ceil.: a backend that touches no data, against the peer; copy: one
+that copies it, and does nothing else. adapt: vhu in its adaptive mode, against poll. Each round has a slice for every
+contestant, forth and back again, and all others are stopped meanwhile; see bench/one-port.py.
 """
 
 import argparse
@@ -39,9 +39,10 @@ TSO_LEN = 65226  # of a frame of 64 KiB, see guest.c
 TSO_KBITS = TSO_LEN * 8 / 1000  # in thousandths of bits, for figures in Gbit/s
 
 COLUMNS = [("ring", "ring", -6, ""), ("size", "size", -4, ""), ("against", "against", -7, ""),
-           ("vhu", "vhu", 5, ".2f"), ("peer", "peer", 5, ".2f"), ("ratio", "ratio", 5, ".2f"),
+           ("vhu", "vhu", 6, ".2f"), ("ratio", "ratio", 5, ".2f"),
            ("", "ratio_spread", 9, ""), ("null", "null", 5, ".2f"), ("", "null_spread", 9, ""),
-           ("ceil.", "ceiling", 5, ".2f"), ("far", "far", 4, ".2f"), ("adapt", "adaptive", 5, ".2f")]
+           ("ceil.", "ceiling", 5, ".2f"), ("copy", "copy", 4, ".2f"), ("far", "far", 4, ".2f"),
+           ("adapt", "adaptive", 5, ".2f")]
 
 
 class OvsBackend:
@@ -89,8 +90,9 @@ class Row:
         if name in ("testpmd", "null"):
             options = ",tso=1,legacy-ol-flags=1" if tso else ""
             return DpdkBackend(cpu, sockets, "io", options=options, mbufs=16384, megabytes=128), sockets
-        if name == "ceiling":
-            return Backend(cpu, [lab.need("ceiling"), "forward", *sockets, str(TSO_LEN) if tso else self.size], sockets), sockets
+        if name in ("ceiling", "copy"):
+            argv = [lab.need("ceiling"), "forward" if name == "ceiling" else "copy", *sockets]
+            return Backend(cpu, [*argv, str(TSO_LEN) if tso else self.size], sockets), sockets
         mode = {"vhu": "poll", "adaptive": "adaptive"}[name] if lab.switch_modes() else None
         return lab.vhu_switch(cpu, sockets, mode), sockets
 
@@ -119,30 +121,33 @@ class Row:
         self.pairs = {}
 
 
-def contestants(args):
+def contestants(args, size):
     """The peers stand on either side of ours, so that both are near it in time."""
     names = ["ovs"] if args.ovs else []
     names += ["vhu", "testpmd", "null", "ceiling"]
+    # it copies from one buffer to one
+    names += ["copy"] if size != "tso" else []
     return names + (["adaptive"] if lab.switch_modes() else [])
 
 
 def measure(args, cpus, cores, ring, size):
-    row = Row(cpus, ring, size, contestants(args))
+    row = Row(cpus, ring, size, contestants(args, size))
     try:
         figures, places = lab.interleave(row.pairs, args.rounds, args.seconds, cores, args.note)
     finally:
         row.stop()
     null, null_spread = lab.spread(lab.ratios(figures, "null", "testpmd"))
     adaptive = median(lab.ratios(figures, "adaptive", "vhu")) if "adaptive" in figures else None
-    ceiling = median(lab.ratios(figures, "ceiling", "testpmd")) if "ceiling" in figures else None
     for peer in ("testpmd", "ovs"):
         if peer not in figures:
             continue
         ratio, ratio_spread = lab.spread(lab.ratios(figures, "vhu", peer))
+        ceiling, copying = (median(lab.ratios(figures, name, peer)) if name in figures else None
+                            for name in ("ceiling", "copy"))
         result = {"ring": ring, "size": size, "against": peer, "vhu": median(figures["vhu"]),
                   "peer": median(figures[peer]), "ratio": ratio, "ratio_spread": ratio_spread, "null": null,
-                  "null_spread": null_spread, "ceiling": ceiling, "adaptive": adaptive, "rounds": len(places),
-                  "unit": "Gbit/s" if size == "tso" else "Mpps"}
+                  "null_spread": null_spread, "ceiling": ceiling, "copy": copying, "adaptive": adaptive,
+                  "rounds": len(places), "unit": "Gbit/s" if size == "tso" else "Mpps"}
         for place in ("near", "far"):
             result[place] = median(lab.ratios(figures, "vhu", peer, places, place))
             result[f"rounds_{place}"] = places.count(place)

@@ -77,7 +77,7 @@ def one_port_takes_turns_with_dpdk():
 @test
 def two_ports_takes_turns_with_testpmd():
     text = bench("two-ports.py", "--rows", "split,64", "--rounds", "2", "--seconds", "0.05", "--no-ovs")
-    row, = table(text, "ring size against vhu peer ratio null ceil. far adapt", 1)
+    row, = table(text, "ring size against vhu ratio null ceil. copy far adapt", 1)
     check(row[:3] == ["split", "64", "testpmd"], row)
 
 
