@@ -455,19 +455,42 @@ static void store_first(const struct vhu_view *view, uint16_t pos, const struct 
 }
 
 /* Used descriptors from a position on, which the driver does not look at yet, 2.8.4. */
+static VHU_ALWAYS_INLINE void store_each(const struct vhu_view *view, uint16_t pos,
+					 const struct vhu_returned *e,
+					 const struct vhu_returned *end,
+					 const struct vhu_dirty *log)
+{
+	const uint64_t places_mask = UINT64_MAX << 48;
+	uint64_t flags = (uint64_t)used_flags(pos & WRAP, 0) << 48;
+	uint32_t i = index_of(pos);
+
+	for (; e < end; e++) {
+		const uint32_t at = i;
+		uint64_t *word = (uint64_t *)(void *)&view->ring[at];
+		uint64_t value;
+
+		/* as it lies in the ring, but for the number of places, where the flags have to be */
+		__builtin_memcpy(&value, e, sizeof(value));
+		value = value << 32 | value >> 32;
+		i += (uint32_t)(value >> 48);
+		value = (value & ~places_mask) | flags;
+		if (e->len)
+			value |= (uint64_t)VHU_DESC_F_WRITE << 48;
+		vhu_guest_store64(log, &word[1], desc_gpa(view, at) + sizeof(*word), value);
+		if (i >= view->num) {
+			i -= view->num;
+			flags ^= (uint64_t)(VHU_DESC_F_AVAIL | VHU_DESC_F_USED) << 48;
+		}
+	}
+}
+
 static void store_behind(const struct vhu_view *view, uint16_t pos, const struct vhu_returned *e,
 			 const struct vhu_returned *end)
 {
-	for (; e < end; e++) {
-		uint32_t i = index_of(pos);
-		uint64_t *word = (uint64_t *)(void *)&view->ring[i];
-		uint64_t value = (uint64_t)used_flags(pos & WRAP, e->len) << 48 |
-				 (uint64_t)(uint16_t)e->id << 32 | e->len;
-
-		vhu_guest_store64(view->log_used, &word[1], desc_gpa(view, i) + sizeof(*word),
-				  value);
-		pos = advance(pos, e->id >> VHU_USED_PLACES_SHIFT, view->num);
-	}
+	if (vhu_likely(!view->log_used))
+		store_each(view, pos, e, end, NULL);
+	else
+		store_each(view, pos, e, end, view->log_used);
 }
 
 /* The same of nr chains of one place each, where nothing is logged. */
