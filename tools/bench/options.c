@@ -114,7 +114,8 @@ static const char usage[] =
 	"      --size N|imix  bytes of a frame, without FCS (64 to 65535, default 64)\n"
 	"      --tso          segmentation offload; frames of 64 KiB still to be cut\n"
 	"      --rate R       at most so much each way: 10kpps, 2.5gbit\n"
-	"      --window N     loop: frames on their way at once, each queue (default 128)\n"
+	"      --window N     loop: frames on their way at once, each queue (default 128,\n"
+	"                     or what a receive ring has buffers for)\n"
 	"      --one-way      loop over two connections: from the first to the second\n"
 	"      --verify       check every byte; count loss, duplicates, reordering\n"
 	"      --swap         echo, forward: swap the MAC addresses\n"
@@ -439,6 +440,18 @@ static int check_rings(struct parser *p)
 	return 0;
 }
 
+/* Frames for which our receive rings have buffers: with more of them on their way some would be dropped. */
+static unsigned int default_window(const struct bench_options *options)
+{
+	unsigned int len = options->size + BENCH_HDR_LEN;
+	unsigned int buffers = options->no_mrg ? 1 : 1 + (len - 1) / BENCH_RX_BUFFER;
+	unsigned int room = options->ring_size / buffers;
+
+	if (room > WINDOW_DEFAULT)
+		return WINDOW_DEFAULT;
+	return room ? room : 1;
+}
+
 static int check_traffic(struct parser *p)
 {
 	struct bench_options *options = p->options;
@@ -452,6 +465,8 @@ static int check_traffic(struct parser *p)
 	if (options->is_tso && options->size < TSO_SIZE_MIN)
 		return opt_error(&p->opt, "--size", "%u: at least %d with --tso", options->size,
 				 TSO_SIZE_MIN);
+	if (!p->seen[OPT_WINDOW])
+		options->window = default_window(options);
 	/* each frame that is timed goes alone, and in one direction */
 	if (options->mode == BENCH_LATENCY)
 		options->one_way = true;
@@ -480,7 +495,6 @@ int bench_options_parse(int argc, char **argv, struct bench_options *ret_options
 {
 	struct bench_options options = {
 		.size = BENCH_SIZE_MIN,
-		.window = WINDOW_DEFAULT,
 		.src = { 0x02, 'v', 'h', 'u', 0, 1 },
 		.dst = { 0x02, 'v', 'h', 'u', 0, 2 },
 		.ring_size = RING_SIZE_DEFAULT,

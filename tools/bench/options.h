@@ -14,6 +14,8 @@ enum {
 	BENCH_SIZE_MIN = 64,
 	BENCH_SIZE_MAX = 65535,
 	BENCH_SIZE_MTU = 1518, /* the longest frame where nobody says otherwise */
+	BENCH_HDR_LEN = 12,
+	BENCH_RX_BUFFER = 2048, /* of a receive ring, where a frame takes several */
 };
 
 enum bench_mode {

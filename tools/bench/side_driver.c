@@ -14,9 +14,7 @@
 
 enum {
 	SOCKET_MODE = 0600,
-	STOP_MS = 1000, /* for an orderly goodbye */
-	RX_BUFFER = 2048,
-	HDR_LEN = 12,
+	STOP_MS = 1000,	  /* for an orderly goodbye */
 	SLOT_SPARE = 256, /* of each buffer: header and alignment */
 	RING_SPARE = 64,  /* bytes of the rings for each entry, and its indirect tables */
 };
@@ -29,7 +27,7 @@ enum {
 /* Bytes of one receive buffer. */
 static uint64_t rx_buffer(const struct side *side)
 {
-	return side->options->no_mrg ? side->frame_max + HDR_LEN : RX_BUFFER;
+	return side->options->no_mrg ? side->frame_max + BENCH_HDR_LEN : BENCH_RX_BUFFER;
 }
 
 /* Room for all rings and buffers, on the safe side: pages that nobody touches cost nothing. */
@@ -107,7 +105,7 @@ static int make_lane(struct side *side, struct lane *lane)
 	int err = vhu_net_tx_new(&lane->tx, &ring);
 
 	ring.pieces = 1;
-	ring.buffer_size = RX_BUFFER;
+	ring.buffer_size = BENCH_RX_BUFFER;
 	if (!err)
 		err = vhu_net_rx_new(&lane->rx, &ring);
 	if (err) {
