@@ -116,12 +116,14 @@ fail:
 
 /*
  * A word of the header, if the buffer does not have it already. Most are the same for all frames, and where
- * the header has a line of cache of its own that line then stays with both sides.
+ * the header has a line of cache of its own that line then stays with both sides. While a log is kept all is
+ * written: what the buffer holds here may not be what it holds where it is moved to, if its driver
+ * called the page free before.
  */
 static VHU_ALWAYS_INLINE void put_hdr(const struct vhu_dirty *dirty, uint8_t *at, uint64_t gpa,
 				      const void *word, const size_t size)
 {
-	if (__builtin_memcmp(at, word, size))
+	if (dirty || __builtin_memcmp(at, word, size))
 		vhu_guest_store(dirty, at, gpa, word, size);
 }
 
