@@ -93,6 +93,12 @@ static int push_again(struct sw_forward *fwd, struct sw_dest *dest,
 	return ret;
 }
 
+/* Who is gone, or full, or has had its share of time, takes none of the rest. */
+static bool takes_no_more(int err)
+{
+	return err == -ENOTCONN || err == -ENOSPC || err == -EAGAIN;
+}
+
 static void count_failures(struct sw_dest *dest, int err, unsigned int nr)
 {
 	struct sw_counters *counters = dest->counters;
@@ -158,8 +164,7 @@ static void push_waiting(struct sw_forward *fwd, struct sw_dest *dest)
 			note_pushed(dest, frame, done);
 			continue;
 		}
-		/* who is gone, or full, takes none of the rest */
-		done = ret == -ENOTCONN || ret == -ENOSPC ? left : 1;
+		done = takes_no_more(ret) ? left : 1;
 		count_failures(dest, ret, done);
 	}
 }
@@ -174,8 +179,8 @@ static int emit(void *arg, const struct vhu_net_frame *frame)
 	struct emit *to = arg;
 	int ret = push(to->fwd, to->dest, frame);
 
-	/* a receiver that is gone, or full, takes none of the rest; it was counted with the first */
-	return ret == -ENOTCONN || ret == -ENOSPC ? ret : 0;
+	/* the rest was counted with the first */
+	return takes_no_more(ret) ? ret : 0;
 }
 
 static bool try_hold(struct sw_dest *dest)
@@ -212,7 +217,7 @@ static void push_now(struct sw_forward *fwd, struct sw_dest *dest,
 	ret = vhu_net_fit(frame, dest->caps, emit, &to);
 	if (!ret)
 		sw_count(&dest->counters->tx_segmented, 1);
-	else if (ret != -ENOTCONN && ret != -ENOSPC)
+	else if (!takes_no_more(ret))
 		sw_count(&dest->counters->tx_drop_unfit, 1);
 }
 
