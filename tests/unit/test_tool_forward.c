@@ -441,6 +441,32 @@ static void who_had_its_share_of_time_gets_none_of_the_rest(void **state)
 	assert_int_equal(bench->fake[2].counters[0].tx_frames, 1);
 }
 
+/* Who makes room for one frame at the last moment, again and again, does not hold all others up. */
+static void all_waits_of_a_burst_have_an_end(void **state)
+{
+	uint8_t each[MAX_SEEN][2];
+	const uint8_t(*const ways)[2] = (const uint8_t(*)[2])each;
+	struct bench *bench = *state;
+	struct fake *slow = &bench->fake[1];
+
+	for (unsigned int i = 0; i < MAX_SEEN; i++) {
+		each[i][0] = 2;
+		each[i][1] = 1;
+	}
+	send_frame(bench, 1, 0xff, 2);
+	slow->slow_ns = SW_RETRY_NS * 4 / 5;
+	send_burst(bench, ways, MAX_SEEN);
+	/* with some room for frames that need not be waited for, since something else ran meanwhile */
+	assert_in_range(slow->counters[0].tx_frames, 1, SW_WAITS_NS / slow->slow_ns + MAX_SEEN / 4);
+	assert_int_equal(slow->counters[0].tx_frames + slow->counters[0].tx_drop_rx_full, MAX_SEEN);
+	/* The next burst begins afresh, unless one wait was in vain. */
+	if (!slow->touch[0].owed) {
+		slow->counters[0].tx_frames = 0;
+		send_burst(bench, ways, 3);
+		assert_true(slow->counters[0].tx_frames > 1 || slow->touch[0].owed);
+	}
+}
+
 static void what_is_in_a_full_ring_is_published_before_waiting(void **state)
 {
 	static const uint8_t ways[10][2] = { { 2, 1 }, { 2, 1 }, { 2, 1 }, { 2, 1 }, { 2, 1 },
@@ -549,6 +575,7 @@ int main(void)
 		TEST(a_full_receiver_is_tried_once_a_burst),
 		TEST(who_let_a_wait_pass_has_to_take_frames_first),
 		TEST(who_had_its_share_of_time_gets_none_of_the_rest),
+		TEST(all_waits_of_a_burst_have_an_end),
 		TEST(what_is_in_a_full_ring_is_published_before_waiting),
 		TEST(the_mtu_of_a_port_is_kept_by_the_sender),
 		TEST(a_port_without_a_ring_drops_what_is_meant_for_it),

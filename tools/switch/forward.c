@@ -68,23 +68,25 @@ static int push_again(struct sw_forward *fwd, struct sw_dest *dest,
 		      const struct vhu_net_frame *frame)
 {
 	struct sw_touch *touch = dest->touch;
-	uint64_t deadline;
+	uint64_t start;
 	int ret;
 
-	if (touch->is_stuck || touch->owed || sender_is_spoilt(fwd))
+	if (touch->is_stuck || touch->owed || dest->waited_ns >= SW_WAITS_NS ||
+	    sender_is_spoilt(fwd))
 		return -ENOSPC;
 	ret = publish(dest);
 	if (ret)
 		return ret;
-	deadline = now_ns() + SW_RETRY_NS;
+	start = now_ns();
 	do {
 		ret = dest->queue->port->ops->push(dest->queue, frame);
 		if (ret != -ENOSPC) {
+			dest->waited_ns += now_ns() - start;
 			touch->debt = 0;
 			return ret;
 		}
 		sched_yield();
-	} while (now_ns() < deadline);
+	} while (now_ns() - start < SW_RETRY_NS);
 	touch->is_stuck = true;
 	touch->debt = touch->debt ? touch->debt * 2 : SW_OWED_MIN;
 	if (touch->debt > SW_OWED_MAX)
@@ -278,6 +280,7 @@ static struct sw_dest *dest_of(struct sw_forward *fwd, struct sw_queue *queue)
 		dest->nr_waiting = 0;
 		dest->frames = 0;
 		dest->bytes = 0;
+		dest->waited_ns = 0;
 		touch->burst = fwd->burst;
 		touch->dest = fwd->nr_dests++;
 	}
