@@ -96,7 +96,8 @@ VHU_API void vhu_net_done(struct vhu_queue *queue, struct vhu_net_burst *burst);
 
 /*
  * Copies one frame into a receive ring. 0: done, not yet published. -ENOSPC: not enough buffers
- * now. -EMSGSIZE: no single buffer of this ring takes it. -ENOTCONN: not running, not enabled, or
+ * now. -EMSGSIZE: no single buffer of this ring takes it. -EAGAIN: its buffers are made of so many
+ * pieces that it takes no more before a commit. -ENOTCONN: not running, not enabled, or
  * marked as broken. The frame has to fit what the receiver agreed on: see vhu_net_caps().
  */
 VHU_API int vhu_net_push(struct vhu_queue *queue, const struct vhu_net_frame *frame);

@@ -248,9 +248,12 @@ static VHU_ALWAYS_INLINE const struct vhu_seg *frame_of(const struct vhu_seg *se
 	return *ret_len - MIN_FRAME <= VHU_NET_FRAME_MAX - MIN_FRAME ? seg + 1 : NULL;
 }
 
-/* Takes up to max plain chains; the number taken. Their frames are numbered from *nr on. */
+/*
+ * Takes up to max plain chains; the number taken. Their frames are numbered from *nr on, and their
+ * pieces added to *steps.
+ */
 static unsigned int pull_plain(struct vhu_queue *queue, struct vhu_net_burst *burst,
-			       unsigned int max, unsigned int *nr)
+			       unsigned int max, unsigned int *nr, uint32_t *steps)
 {
 	const struct vhu_view *view = burst->view;
 	const size_t hdr_len = view->hdr_len;
@@ -285,6 +288,7 @@ static unsigned int pull_plain(struct vhu_queue *queue, struct vhu_net_burst *bu
 	}
 	burst->nr_iov = (unsigned int)(iov - burst->iov);
 	*nr = (unsigned int)(frame - burst->frames);
+	*steps += (uint32_t)(seg - burst->segs);
 	return taken;
 }
 
@@ -337,7 +341,7 @@ int vhu_net_pull(struct vhu_queue *queue, struct vhu_net_burst *burst, unsigned 
 	}
 	/* what finds no room, or takes too long, comes with the next pull */
 	for (uint32_t i = 0; i < max && steps <= VHU_STEPS_MAX && has_room(burst); i++) {
-		i += pull_plain(queue, burst, max - i, &nr);
+		i += pull_plain(queue, burst, max - i, &nr, &steps);
 		if (i == max || queue->dry || !has_room(burst))
 			break;
 		step = pull_any(queue, burst, &nr);

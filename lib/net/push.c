@@ -11,9 +11,11 @@
 #include <net/virtio_hdr.h>
 #include <ring/ring.h>
 
-/* Refused chains that one frame puts up with: the sender's time is not the receiver's to spend. */
+/* The sender's time is not the receiver's to spend. */
 enum {
-	BAD_MAX = 16
+	BAD_MAX = 16, /* refused chains that one frame puts up with */
+	/* Descriptors walked for all frames up to a publication; the last may go beyond. */
+	PUSH_STEPS_MAX = 2 * VHU_STEPS_MAX,
 };
 
 /* The buffers taken for one frame. */
@@ -72,6 +74,8 @@ static int take_buffers(struct vhu_queue *q, const struct vhu_view *view, uint32
 	uint32_t left = need, steps = 0;
 	int err;
 
+	if (vhu_unlikely(q->push_steps > PUSH_STEPS_MAX))
+		return -EAGAIN;
 	t->nr_segs = 0;
 	while (left) {
 		struct vhu_returned *used;
@@ -84,6 +88,7 @@ static int take_buffers(struct vhu_queue *q, const struct vhu_view *view, uint32
 			goto fail;
 		used = vhu_ring_return(q, &chain, 0);
 		steps += chain.steps;
+		q->push_steps += chain.steps;
 		if (vhu_unlikely(!chain.fault && (chain.nr_read || !chain.write_len))) {
 			chain.fault = VHU_FAULT_ORDER;
 			chain.value = chain.id;
@@ -116,12 +121,14 @@ fail:
 
 /*
  * A word of the header, if the buffer does not have it already. Most are the same for all frames, and where
- * the header has a line of cache of its own that line then stays with both sides.
+ * the header has a line of cache of its own that line then stays with both sides. While a log is kept all is
+ * written: what the buffer holds here may not be what it holds where it is moved to, if its driver
+ * called the page free before.
  */
 static VHU_ALWAYS_INLINE void put_hdr(const struct vhu_dirty *dirty, uint8_t *at, uint64_t gpa,
 				      const void *word, const size_t size)
 {
-	if (__builtin_memcmp(at, word, size))
+	if (dirty || __builtin_memcmp(at, word, size))
 		vhu_guest_store(dirty, at, gpa, word, size);
 }
 

@@ -115,6 +115,7 @@ void vhu_queue_start(struct vhu_queue *q, const struct vhu_view *view, uint32_t 
 	q->nr_shadow = 0;
 	q->any_writable = false;
 	q->buffer_len = 0;
+	q->push_steps = 0;
 	vhu_queue_forget_faults(q);
 }
 
@@ -163,6 +164,7 @@ void vhu_ring_put_back(struct vhu_queue *q, const struct vhu_view *view, unsigne
 void vhu_ring_rewind(struct vhu_queue *q)
 {
 	vhu_ring_undo(q, (struct vhu_ring_mark){ .nr_shadow = 0, .avail_pos = q->committed });
+	q->push_steps = 0;
 }
 
 void vhu_ring_bad_chain(struct vhu_queue *q, enum vhu_ring_fault fault, uint64_t value)
@@ -201,6 +203,7 @@ void vhu_ring_publish(struct vhu_queue *q, const struct vhu_view *view)
 		vhu_count(&q->stats.chains, n);
 	}
 	q->committed = q->avail_pos;
+	q->push_steps = 0;
 	vhu_queue_notify(q, view, n);
 }
 

@@ -172,6 +172,7 @@ struct vhu_queue {
 	uint16_t *stamp;     /* by id: the publication that it was last taken for */
 	uint16_t now;	     /* the next publication's; never 0 */
 	uint32_t buffer_len; /* of a plain chain that was too small for a frame; 0: they do */
+	uint32_t push_steps; /* descriptors walked for frames since the last publication */
 	struct vhu_inflight_ring *inflight; /* NULL: nothing is recorded; see record.h */
 
 	uint32_t locked; /* atomic */

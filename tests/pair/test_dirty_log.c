@@ -223,6 +223,27 @@ static void last_byte_of_a_page_leaves_the_next_clean(void **state)
 	log_close();
 }
 
+/* A page with nothing of the frame but its header, which it holds already: it may be there no more. */
+static void a_header_that_stays_as_it_was_is_logged(void **state)
+{
+	struct pair *p = logging(state, 2048, 0);
+	struct drv_ring *ring = &p->drv.ring[0];
+	const struct drv_net_hdr hdr = { .num_buffers = 1 };
+	const uint64_t gpa = drv_mem_alloc(&p->drv.mem, 0, 2 * PAGE, PAGE) + PAGE - sizeof(hdr);
+	const uint16_t idx = drv_ring_used_idx(ring);
+	struct drv_seg seg = { gpa, PAGE, true };
+	uint8_t frame[60] = { 0 };
+
+	drv_mem_write(&p->drv.mem, gpa, &hdr, sizeof(hdr));
+	assert_true(drv_ring_add(ring, &seg, 1, 0) >= 0);
+	drv_ring_publish(ring);
+	assert_int_equal(fixture_push(&p->fix, 0, frame, sizeof(frame), NULL), 0);
+	needed(gpa, sizeof(hdr) + sizeof(frame));
+	needed_used(ring, ring->used_gpa, idx, 1);
+	log_check();
+	log_close();
+}
+
 static void sent_frames_log_the_used_ring_alone(void **state)
 {
 	struct pair *p = logging(state, 2048, 0);
@@ -467,6 +488,7 @@ int main(void)
 		pair_test(merged_buffers_are_logged_each),
 		pair_test(b22_length_of_the_buffer_is_not_what_is_logged),
 		pair_test(last_byte_of_a_page_leaves_the_next_clean),
+		pair_test(a_header_that_stays_as_it_was_is_logged),
 		pair_test(sent_frames_log_the_used_ring_alone),
 		pair_test(event_index_that_is_written_is_logged),
 		pair_test(used_ring_is_logged_where_its_log_address_says),

@@ -123,6 +123,83 @@ static void a_frame_too_big_for_the_last_buffer_is_told_from_a_full_ring(void **
 	}
 }
 
+/* 1024 pieces, of which one holds something: an indirect table behind the ring's. */
+static void put_hollow(struct plain_world *w, uint32_t len)
+{
+	struct vhu_desc *table = (void *)pw_at(w, PW_TABLES_GPA);
+	struct vhu_desc one = { .addr = PW_TABLES_GPA,
+				.len = 1024 * sizeof(*table),
+				.flags = VHU_DESC_F_INDIRECT };
+
+	for (uint32_t i = 0; i < 1024; i++) {
+		table[i] = (struct vhu_desc){ .addr = PW_BUFFERS_GPA,
+					      .len = i == 1023 ? len : 0,
+					      .flags = VHU_DESC_F_WRITE };
+		if (w->packed)
+			((struct vhu_packed_desc *)(void *)table)[i].flags = VHU_DESC_F_WRITE;
+		else if (i < 1023)
+			table[i] = (struct vhu_desc){ .addr = PW_BUFFERS_GPA,
+						      .flags = VHU_DESC_F_WRITE | VHU_DESC_F_NEXT,
+						      .next = (uint16_t)(i + 1) };
+	}
+	pw_put(w, &one, 1, false);
+}
+
+/* Whether its frames find room or not: what is walked for one receiver's sake has an end. */
+static void a_receiver_of_hollow_chains_costs_so_much_and_no_more(void **state)
+{
+	static const uint8_t bytes[100];
+	const struct vhu_net_frame frame = { .len = 100, .head_len = 100, .head = bytes };
+
+	(void)state;
+	for (unsigned int kind = 0; kind < 4; kind++) {
+		struct plain_world *w = pw_new(
+			kind & 1, 256, plain_features | VHU_MASK(VHU_NET_F_MRG_RXBUF_BIT), true);
+		const bool fits = kind & 2;
+		int ret = 0, nr = 0;
+
+		for (unsigned int i = 0; i < 200; i++)
+			put_hollow(w, fits ? 40 : 4);
+		for (; nr < 64 && ret != -EAGAIN; nr++) {
+			ret = vhu_net_push(&w->q, &frame);
+			assert_true(ret == -EAGAIN || ret == (fits ? 0 : -EMSGSIZE));
+		}
+		assert_in_range(nr, 3, 8);
+		assert_int_equal(vhu_net_push(&w->q, &frame), -EAGAIN);
+		assert_true(w->q.push_steps <= 4 * VHU_STEPS_MAX);
+		/* and anew, once it had its chance to take what there is */
+		assert_int_equal(vhu_net_commit(&w->q), 0);
+		assert_int_equal(vhu_net_push(&w->q, &frame), fits ? 0 : -EMSGSIZE);
+		vhu_net_rewind(&w->q);
+		pw_free(w);
+	}
+}
+
+/* Chains of very many pieces, each followed by a bad one that ends what is taken at once. */
+static void a_pull_reads_so_many_descriptors_and_no_more(void **state)
+{
+	struct vhu_net_burst *burst;
+
+	(void)state;
+	assert_int_equal(vhu_net_burst_new(&burst), 0);
+	for (unsigned int packed = 0; packed < 2; packed++) {
+		struct plain_world *w = pw_new(packed, 32768, plain_features, false);
+		const uint32_t *drops = vhu_net_burst_drops(burst);
+		struct vhu_desc bad = { .addr = PW_HOLE_GPA, .len = 100 };
+
+		for (unsigned int i = 0; i < 16; i++) {
+			put_long(w, 1000, (struct vhu_desc){ .addr = PW_BUFFERS_GPA, .len = 100 },
+				 0, false);
+			pw_put(w, &bad, 1, false);
+		}
+		assert_int_equal(vhu_net_pull(&w->q, burst, VHU_NET_BURST), 0);
+		assert_int_equal(drops[VHU_NET_DROP_LONG], VHU_STEPS_MAX / 1000 + 1);
+		vhu_net_done(&w->q, burst);
+		pw_free(w);
+	}
+	vhu_net_burst_free(burst);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -130,6 +207,8 @@ int main(void)
 		cmocka_unit_test(a_chain_longer_than_32_bits_hold_is_refused),
 		cmocka_unit_test(a_buffer_of_very_many_pieces_is_filled),
 		cmocka_unit_test(a_frame_too_big_for_the_last_buffer_is_told_from_a_full_ring),
+		cmocka_unit_test(a_receiver_of_hollow_chains_costs_so_much_and_no_more),
+		cmocka_unit_test(a_pull_reads_so_many_descriptors_and_no_more),
 	};
 
 	return cmocka_run_group_tests_name("plain edges", tests, NULL, NULL);

@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include <cmocka.h>
 
@@ -28,6 +29,8 @@ struct fake {
 	struct sw_counters counters[NR_QUEUES];
 	unsigned int room; /* frames until its ring is full */
 	bool makes_room;   /* at each commit */
+	int refuses;	   /* with what it answers instead of taking a frame; 0: it takes it */
+	uint64_t slow_ns, ready_ns; /* how long it needs for a frame; 0: it has room, or not */
 	unsigned int pushes, commits, rewinds, locks;
 	unsigned int nr_seen;
 	uint8_t seen[MAX_SEEN][128];
@@ -47,11 +50,26 @@ static struct fake *fake_of(const struct sw_queue *queue)
 	return queue->port->kind;
 }
 
+static uint64_t now_ns(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (uint64_t)now.tv_sec * UINT64_C(1000000000) + (uint64_t)now.tv_nsec;
+}
+
 static int fake_push(struct sw_queue *queue, const struct vhu_net_frame *frame)
 {
 	struct fake *fake = fake_of(queue);
 
 	fake->pushes++;
+	if (fake->refuses)
+		return fake->refuses;
+	if (fake->slow_ns) {
+		if (now_ns() < fake->ready_ns)
+			return -ENOSPC;
+		fake->ready_ns = now_ns() + fake->slow_ns;
+	}
 	if (!fake->room)
 		return -ENOSPC;
 	fake->room--;
@@ -404,6 +422,51 @@ static void who_let_a_wait_pass_has_to_take_frames_first(void **state)
 	assert_int_equal(slow->touch[0].owed, 2 * SW_OWED_MIN);
 }
 
+/* It would only cost as much time with each of the rest; and to wait is of no use. */
+static void who_had_its_share_of_time_gets_none_of_the_rest(void **state)
+{
+	static const uint8_t ways[5][2] = { { 2, 1 }, { 2, 1 }, { 3, 1 }, { 2, 1 }, { 2, 1 } };
+	struct bench *bench = *state;
+	struct fake *odd = &bench->fake[1];
+
+	send_frame(bench, 1, 0xff, 2);
+	send_frame(bench, 2, 0xff, 3);
+	bench->fake[2].counters[0].tx_frames = 0;
+	odd->refuses = -EAGAIN;
+	odd->pushes = 0;
+	send_burst(bench, ways, 5);
+	assert_int_equal(odd->pushes, 1);
+	assert_int_equal(odd->counters[0].tx_drop_rx_full, 4);
+	assert_false(odd->touch[0].is_stuck);
+	assert_int_equal(bench->fake[2].counters[0].tx_frames, 1);
+}
+
+/* Who makes room for one frame at the last moment, again and again, does not hold all others up. */
+static void all_waits_of_a_burst_have_an_end(void **state)
+{
+	uint8_t each[MAX_SEEN][2];
+	const uint8_t(*const ways)[2] = (const uint8_t(*)[2])each;
+	struct bench *bench = *state;
+	struct fake *slow = &bench->fake[1];
+
+	for (unsigned int i = 0; i < MAX_SEEN; i++) {
+		each[i][0] = 2;
+		each[i][1] = 1;
+	}
+	send_frame(bench, 1, 0xff, 2);
+	slow->slow_ns = SW_RETRY_NS * 4 / 5;
+	send_burst(bench, ways, MAX_SEEN);
+	/* with some room for frames that need not be waited for, since something else ran meanwhile */
+	assert_in_range(slow->counters[0].tx_frames, 1, SW_WAITS_NS / slow->slow_ns + MAX_SEEN / 4);
+	assert_int_equal(slow->counters[0].tx_frames + slow->counters[0].tx_drop_rx_full, MAX_SEEN);
+	/* The next burst begins afresh, unless one wait was in vain. */
+	if (!slow->touch[0].owed) {
+		slow->counters[0].tx_frames = 0;
+		send_burst(bench, ways, 3);
+		assert_true(slow->counters[0].tx_frames > 1 || slow->touch[0].owed);
+	}
+}
+
 static void what_is_in_a_full_ring_is_published_before_waiting(void **state)
 {
 	static const uint8_t ways[10][2] = { { 2, 1 }, { 2, 1 }, { 2, 1 }, { 2, 1 }, { 2, 1 },
@@ -511,6 +574,8 @@ int main(void)
 		TEST(a_full_ring_is_waited_for_once),
 		TEST(a_full_receiver_is_tried_once_a_burst),
 		TEST(who_let_a_wait_pass_has_to_take_frames_first),
+		TEST(who_had_its_share_of_time_gets_none_of_the_rest),
+		TEST(all_waits_of_a_burst_have_an_end),
 		TEST(what_is_in_a_full_ring_is_published_before_waiting),
 		TEST(the_mtu_of_a_port_is_kept_by_the_sender),
 		TEST(a_port_without_a_ring_drops_what_is_meant_for_it),

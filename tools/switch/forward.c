@@ -68,29 +68,37 @@ static int push_again(struct sw_forward *fwd, struct sw_dest *dest,
 		      const struct vhu_net_frame *frame)
 {
 	struct sw_touch *touch = dest->touch;
-	uint64_t deadline;
+	uint64_t start;
 	int ret;
 
-	if (touch->is_stuck || touch->owed || sender_is_spoilt(fwd))
+	if (touch->is_stuck || touch->owed || dest->waited_ns >= SW_WAITS_NS ||
+	    sender_is_spoilt(fwd))
 		return -ENOSPC;
 	ret = publish(dest);
 	if (ret)
 		return ret;
-	deadline = now_ns() + SW_RETRY_NS;
+	start = now_ns();
 	do {
 		ret = dest->queue->port->ops->push(dest->queue, frame);
 		if (ret != -ENOSPC) {
+			dest->waited_ns += now_ns() - start;
 			touch->debt = 0;
 			return ret;
 		}
 		sched_yield();
-	} while (now_ns() < deadline);
+	} while (now_ns() - start < SW_RETRY_NS);
 	touch->is_stuck = true;
 	touch->debt = touch->debt ? touch->debt * 2 : SW_OWED_MIN;
 	if (touch->debt > SW_OWED_MAX)
 		touch->debt = SW_OWED_MAX;
 	touch->owed = touch->debt;
 	return ret;
+}
+
+/* Who is gone, or full, or has had its share of time, takes none of the rest. */
+static bool takes_no_more(int err)
+{
+	return err == -ENOTCONN || err == -ENOSPC || err == -EAGAIN;
 }
 
 static void count_failures(struct sw_dest *dest, int err, unsigned int nr)
@@ -158,8 +166,7 @@ static void push_waiting(struct sw_forward *fwd, struct sw_dest *dest)
 			note_pushed(dest, frame, done);
 			continue;
 		}
-		/* who is gone, or full, takes none of the rest */
-		done = ret == -ENOTCONN || ret == -ENOSPC ? left : 1;
+		done = takes_no_more(ret) ? left : 1;
 		count_failures(dest, ret, done);
 	}
 }
@@ -174,8 +181,8 @@ static int emit(void *arg, const struct vhu_net_frame *frame)
 	struct emit *to = arg;
 	int ret = push(to->fwd, to->dest, frame);
 
-	/* a receiver that is gone, or full, takes none of the rest; it was counted with the first */
-	return ret == -ENOTCONN || ret == -ENOSPC ? ret : 0;
+	/* the rest was counted with the first */
+	return takes_no_more(ret) ? ret : 0;
 }
 
 static bool try_hold(struct sw_dest *dest)
@@ -212,7 +219,7 @@ static void push_now(struct sw_forward *fwd, struct sw_dest *dest,
 	ret = vhu_net_fit(frame, dest->caps, emit, &to);
 	if (!ret)
 		sw_count(&dest->counters->tx_segmented, 1);
-	else if (ret != -ENOTCONN && ret != -ENOSPC)
+	else if (!takes_no_more(ret))
 		sw_count(&dest->counters->tx_drop_unfit, 1);
 }
 
@@ -273,6 +280,7 @@ static struct sw_dest *dest_of(struct sw_forward *fwd, struct sw_queue *queue)
 		dest->nr_waiting = 0;
 		dest->frames = 0;
 		dest->bytes = 0;
+		dest->waited_ns = 0;
 		touch->burst = fwd->burst;
 		touch->dest = fwd->nr_dests++;
 	}

@@ -11,8 +11,9 @@
 #include "switch/port.h"
 
 enum {
-	SW_DESTS_MAX = 256,  /* queues that one burst may touch before it publishes */
-	SW_RETRY_NS = 50000, /* how long a full receive ring is waited for */
+	SW_DESTS_MAX = 256,    /* queues that one burst may touch before it publishes */
+	SW_RETRY_NS = 50000,   /* how long a full receive ring is waited for */
+	SW_WAITS_NS = 1000000, /* all waits for one in a burst: a frame may be cut into thousands */
 	/* Frames that one who let that pass has to take before it is waited for again; doubled each time. */
 	SW_OWED_MIN = 32,
 	SW_OWED_MAX = 4096,
@@ -32,6 +33,7 @@ struct sw_dest {
 	unsigned int nr_waiting; /* frames of the burst as they came, not pushed yet */
 	uint64_t frames;	 /* pushed and not yet published */
 	uint64_t bytes;
+	uint64_t waited_ns; /* for room in it */
 	const struct vhu_net_frame *waiting[VHU_NET_BURST];
 };
 
