@@ -121,6 +121,8 @@ static int push_piece(void *arg, const struct vhu_net_frame *frame)
 
 	if (lane->is_device) {
 		err = vhu_net_push(lane->out, frame);
+		/* no more before what is there is given out: as with a full ring */
+		err = err == -EAGAIN ? -ENOSPC : err;
 	} else {
 		uint8_t *buf = vhu_net_tx_buffer(lane->tx), *at = buf;
 
