@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * What the two layouts have in common on the device's side: elements of a chain, indirect tables,
- * ids that are taken, plain chains, one used entry for several. Knows neither ring. Only split.c and
- * packed.c include it; the compiler makes one variant for each.
+ * ids that are taken, plain chains. Knows neither ring. Only split.c and packed.c
+ * include it; the compiler makes one variant for each.
  */
 #ifndef VHU_RING_CHAIN_H
 #define VHU_RING_CHAIN_H
@@ -238,17 +238,6 @@ static VHU_ALWAYS_INLINE bool enter_plain(const struct vhu_view *view, struct pl
 	*ret_table = (const struct vhu_desc *)(const void *)seg.host;
 	*ret_nr = d->len / (uint32_t)sizeof(*d);
 	return true;
-}
-
-/*
- * True if one used entry may stand for all that is to be published. With IN_ORDER it bears the id
- * of the last, and those that are left out count as used completely (2.7.9, 2.8.9): so there may have
- * been nothing to write in any of them.
- */
-static VHU_ALWAYS_INLINE bool one_stands_for_all(const struct vhu_queue *q,
-						 const struct vhu_view *view)
-{
-	return view->in_order && !q->any_writable;
 }
 
 #endif

@@ -349,4 +349,15 @@ VHU_HIDDEN void vhu_ring_publish(struct vhu_queue *q, const struct vhu_view *vie
 /* Counts a chain that was refused, and keeps the first one's fault for the control side. */
 VHU_HIDDEN void vhu_ring_bad_chain(struct vhu_queue *q, enum vhu_ring_fault fault, uint64_t value);
 
+/*
+ * True if one used entry may stand for all that is to be published. With IN_ORDER it bears the id
+ * of the last, and those that are left out count as used completely (2.7.9, 2.8.9): so there may have
+ * been nothing to write in any of them.
+ */
+static inline bool vhu_ring_one_stands_for_all(const struct vhu_queue *q,
+					       const struct vhu_view *view)
+{
+	return view->in_order && !q->any_writable;
+}
+
 #endif

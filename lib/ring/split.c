@@ -255,7 +255,7 @@ static VHU_ALWAYS_INLINE void store_entries(const struct vhu_view *view, uint32_
 
 void vhu_split_publish(struct vhu_queue *q, const struct vhu_view *view)
 {
-	uint32_t left_out = one_stands_for_all(q, view) ? q->nr_shadow - 1 : 0;
+	uint32_t left_out = vhu_ring_one_stands_for_all(q, view) ? q->nr_shadow - 1 : 0;
 
 	store_entries(view, q->used_pos, q->shadow + left_out, q->nr_shadow - left_out);
 	q->used_pos = (uint16_t)(q->used_pos + q->nr_shadow);
