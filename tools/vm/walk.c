@@ -153,12 +153,14 @@ static void begin(struct under_way *cpu, int number)
 static void end(struct walk *walk, struct under_way *cpu)
 {
 	char text[WALK_TEXT];
+	size_t len;
 
 	cpu->is_open = false;
 	if (is_shown(walk, &cpu->way)) {
 		if (!cpu->way.number)
 			cpu->way.number = ++walk->nr_walks;
-		put(walk, text, walk_show(text, &cpu->way, walk->json));
+		len = walk_show(text, &cpu->way, walk->json);
+		put(walk, text, len);
 	}
 	if (cpu->len)
 		put(walk, cpu->later, cpu->len);
