@@ -265,8 +265,10 @@ static void a_visit_takes_few_long_frames(void **state)
 {
 	enum {
 		LONG = 60000,
-		NR_FRAMES = 16,
+		NR_FRAMES = 32,
 		A_VISIT = 4, /* so many are about 256 KiB */
+		EMPTY_MAX =
+			4, /* visits that find nothing, also one that comes late on a busy machine */
 	};
 	struct lab *lab = new_lab(state, 1);
 	struct sw_counters before, now;
@@ -291,9 +293,8 @@ static void a_visit_takes_few_long_frames(void **state)
 	assert_true(check_until(pump(lab), counted(lab, "p0", 0).rx_frames == 1 + NR_FRAMES));
 	falls_asleep(lab, "p0");
 	now = counted(lab, "p0", 0);
-	/* One or two that find nothing, as above. */
-	assert_in_range(now.rx_visits - before.rx_visits, NR_FRAMES / A_VISIT + 1,
-			NR_FRAMES / A_VISIT + 2);
+	assert_in_range(now.rx_visits - before.rx_visits, NR_FRAMES / A_VISIT,
+			NR_FRAMES / A_VISIT + EMPTY_MAX);
 }
 
 static void modes_change_while_the_ring_runs(void **state)
