@@ -96,24 +96,15 @@ static bool is_packed(const struct device *dev)
 }
 
 /* ---- Messages ---- */
-static void *translate(const struct device *dev, uint64_t uva)
+/* Of an address in the frontend, as messages have it, or in the guest, as descriptors do. */
+static void *translate(const struct device *dev, uint64_t addr, bool in_guest)
 {
 	for (uint32_t i = 0; i < dev->table.nr; i++) {
 		const struct vhu_region *r = &dev->table.region[i];
+		const uint64_t off = addr - (in_guest ? r->gpa : r->uva);
 
-		if (uva - r->uva < r->size)
-			return dev->mapped[i] + r->mmap_offset + (uva - r->uva);
-	}
-	return NULL;
-}
-
-static uint8_t *at_gpa(const struct device *dev, uint64_t gpa)
-{
-	for (uint32_t i = 0; i < dev->table.nr; i++) {
-		const struct vhu_region *r = &dev->table.region[i];
-
-		if (gpa - r->gpa < r->size)
-			return dev->mapped[i] + r->mmap_offset + (gpa - r->gpa);
+		if (off < r->size)
+			return dev->mapped[i] + r->mmap_offset + off;
 	}
 	return NULL;
 }
@@ -140,9 +131,9 @@ static void map(struct device *dev, struct vhu_msg *msg)
 
 static void start(const struct device *dev, struct ring *ring)
 {
-	ring->desc = translate(dev, ring->addr.desc);
-	ring->avail = translate(dev, ring->addr.avail);
-	ring->used = translate(dev, ring->addr.used);
+	ring->desc = translate(dev, ring->addr.desc, false);
+	ring->avail = translate(dev, ring->addr.avail, false);
+	ring->used = translate(dev, ring->addr.used, false);
 	ring->is_running = ring->desc && ring->avail && ring->used && ring->num;
 	if (!ring->is_running)
 		return;
@@ -302,14 +293,16 @@ static bool listen_to(struct device *dev)
 	return ret == 0;
 }
 
-/* Where the first buffer of an available chain lies; so many chains of one descriptor come before it. */
-static uint64_t addr_ahead(const struct device *dev, const struct ring *ring, unsigned int ahead)
+/* The first buffer of an available chain; so many chains of one descriptor come before it. */
+static uint8_t *buffer_ahead(const struct device *dev, const struct ring *ring, unsigned int ahead)
 {
 	const struct split_desc *table = (const struct split_desc *)ring->desc;
+	const uint64_t gpa =
+		is_packed(dev) ?
+			ring->desc[(ring->at + ahead) % ring->num].addr :
+			table[ring->avail->ring[(ring->seen + ahead) & (ring->num - 1)]].addr;
 
-	if (is_packed(dev))
-		return ring->desc[(ring->at + ahead) % ring->num].addr;
-	return table[ring->avail->ring[(ring->seen + ahead) & (ring->num - 1)]].addr;
+	return translate(dev, gpa, true);
 }
 
 /* Chains of one descriptor that are available, max at most. All are looked at: a driver shows the first of a batch last. */
@@ -337,7 +330,7 @@ static bool turn_long(const struct device *dev, struct ring *ring, uint32_t len)
 
 	if (count_ready(dev, ring, nr) < nr)
 		return false;
-	header = at_gpa(dev, addr_ahead(dev, ring, 0));
+	header = buffer_ahead(dev, ring, 0);
 	if (!header)
 		return false;
 	memset(header, 0, HDR_LEN);
@@ -382,8 +375,8 @@ static void copy(struct device *from, struct device *to, uint32_t len)
 	nr = count_ready(from, &from->ring[1], BURST);
 	nr = count_ready(to, &to->ring[0], nr);
 	for (unsigned int i = 0; i < nr; i++) {
-		source[i] = at_gpa(from, addr_ahead(from, &from->ring[1], i));
-		sink[i] = at_gpa(to, addr_ahead(to, &to->ring[0], i));
+		source[i] = buffer_ahead(from, &from->ring[1], i);
+		sink[i] = buffer_ahead(to, &to->ring[0], i);
 		if (!source[i] || !sink[i])
 			return;
 		__builtin_prefetch(source[i] + HDR_LEN);

@@ -95,6 +95,7 @@ static void finish(struct sw_queue *queue)
 
 	queue->is_listed = false;
 	queue->is_waiting = false;
+	queue->frame_len = 0;
 	queue->spin = (struct sw_spin){ 0 };
 	atomic_store(&queue->hold, sw_hold(generation, queue->move_to));
 	watch(worker, queue);
