@@ -193,8 +193,13 @@ static void put_later(struct walk *walk, uint64_t number, const char *text, size
 	for (unsigned int i = 0; i < MAX_CPUS; i++) {
 		struct under_way *cpu = &walk->cpus[i];
 
-		if (!cpu->is_open || cpu->way.number != number || len > LATER_SIZE - cpu->len)
+		if (!cpu->is_open || cpu->way.number != number || len > LATER_SIZE)
 			continue;
+		/* in their order, if not behind the walk */
+		if (len > LATER_SIZE - cpu->len) {
+			put(walk, cpu->later, cpu->len);
+			cpu->len = 0;
+		}
 		memcpy(cpu->later + cpu->len, text, len);
 		cpu->len += len;
 		return;
